@@ -1,0 +1,125 @@
+package crm
+
+import (
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// Lengths in bytes of UTF-8. A packet could hold longer ones; these end up in
+// labels, tables and log lines.
+const (
+	maxID      = 128
+	maxName    = 253 // host and instance: the longest name of the DNS
+	maxDaemon  = 64
+	maxFleet   = 64
+	maxVersion = 64
+)
+
+// The checks below are made in both directions, so that Append writes nothing
+// that Parse refuses.
+
+func checkID(id string) *Error { return checkText(BadValue, "id", id, maxID) }
+
+// checkText refuses what is too long, not UTF-8, or not visible: control
+// characters and direction marks have no place in names that people are shown.
+func checkText(reason Reason, at, text string, most int) *Error {
+	if len(text) > most {
+		return refuse(reason, at, "%d bytes, at most %d", len(text), most)
+	}
+	if !utf8.ValidString(text) {
+		return refuse(reason, at, "not UTF-8")
+	}
+	for _, r := range text {
+		// A lone surrogate of the sender arrives as the replacement character.
+		if r == utf8.RuneError || !unicode.IsGraphic(r) {
+			return refuse(reason, at, "%q holds the character %U", clip(text), r)
+		}
+	}
+	return nil
+}
+
+func checkName(reason Reason, at, text string, most int) *Error {
+	if text == "" {
+		return refuse(reason, at, "empty")
+	}
+	return checkText(reason, at, text, most)
+}
+
+func checkHost(h *model.HostInfo) *Error {
+	if err := checkName(BadValue, "info.hostname", h.Hostname, maxName); err != nil {
+		return err
+	}
+	if h.Addr.Zone() != "" {
+		return refuse(BadValue, "info.inet_addr", "%s: a zone means something on its own host only", h.Addr)
+	}
+	for i, p := range h.Ports {
+		if err := checkPort(p); err != nil {
+			err.At = index("info.ports", i) + "." + err.At
+			return err
+		}
+	}
+	if h.Type != model.HostWorker && h.Type != model.HostCollector {
+		return refuse(BadValue, "info.type", "%v", h.Type)
+	}
+	return nil
+}
+
+func checkPort(p model.PortInfo) *Error {
+	if err := checkName(BadValue, "daemon", p.Daemon, maxDaemon); err != nil {
+		return err
+	}
+	if p.Port == 0 {
+		return refuse(BadValue, "port", "0")
+	}
+	return nil
+}
+
+func (i *RegisterInfo) check() *Error {
+	if !utf8.ValidString(i.Message) {
+		return refuse(BadValue, "info.message", "not UTF-8")
+	}
+	if i.MaxRetries < 0 || i.MaxRetries > MaxRetries {
+		return refuse(BadValue, "info.max_retries", "%d, want 0 to %d", i.MaxRetries, MaxRetries)
+	}
+	return nil
+}
+
+func (e *ProbeInitExt) check() *Error {
+	if err := checkName(BadExtension, "cloudless.fleet", e.Fleet, maxFleet); err != nil {
+		return err
+	}
+	if e.FleetSize < 0 || e.FleetSize > MaxFleetSize {
+		return refuse(BadExtension, "cloudless.fleet_size", "%d, want 0 to %d", e.FleetSize, MaxFleetSize)
+	}
+	return checkPeriod("cloudless.interval_ms", e.Interval)
+}
+
+func (e *ProbeAckExt) check() *Error {
+	if e.WorkerID.IsZero() {
+		return refuse(BadExtension, "cloudless.worker_id", "all zero")
+	}
+	if err := checkPeriod("cloudless.keep_alive_ms", e.KeepAlive); err != nil {
+		return err
+	}
+	return checkText(BadExtension, "cloudless.version", e.Version, maxVersion)
+}
+
+func (e *RegisterAckExt) check() *Error {
+	if e.WorkerID.IsZero() {
+		return refuse(BadExtension, "cloudless.worker_id", "all zero")
+	}
+	if e.State > model.Left {
+		return refuse(BadExtension, "cloudless.state", "%v", e.State)
+	}
+	return checkText(BadExtension, "cloudless.instance", e.Instance, maxName)
+}
+
+func checkPeriod(at string, d time.Duration) *Error {
+	if d < time.Millisecond || d > MaxPeriod || d%time.Millisecond != 0 {
+		return refuse(BadExtension, at, "%v, want whole milliseconds from 1ms to %v", d, MaxPeriod)
+	}
+	return nil
+}
