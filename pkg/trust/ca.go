@@ -1,0 +1,152 @@
+package trust
+
+import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/big"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	// authorityTTL is how long a new authority lasts.
+	authorityTTL = 10 * 365 * 24 * time.Hour
+	// backdate lets hosts whose clock is behind use a fresh certificate.
+	backdate = 10 * time.Minute
+)
+
+// CA is a fleet's certificate authority, with its private key. Immutable, safe
+// for concurrent use.
+type CA struct {
+	fleet   string
+	cert    *x509.Certificate
+	certPEM []byte
+	key     ed25519.PrivateKey
+}
+
+// InitCA makes the authority of a new fleet and keeps it in dir, which is made
+// (0700) when missing, as ca.crt and ca.key (0600). It never overwrites: when
+// either file exists it changes nothing and returns an error wrapping
+// fs.ErrExist.
+func InitCA(dir, fleet string, random io.Reader, now time.Time) (*CA, error) {
+	if err := CheckFleet(fleet); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, folderMode); err != nil {
+		return nil, fmt.Errorf("make folder of the authority: %w", err)
+	}
+	certPath, keyPath := filepath.Join(dir, authorityCertFile), filepath.Join(dir, authorityKeyFile)
+	// The key is written first; a crash in between leaves a key without a
+	// certificate, which the next call reports rather than replaces.
+	for _, path := range []string{certPath, keyPath} {
+		if err := mustNotExist(path); err != nil {
+			return nil, fmt.Errorf("make authority: %w", err)
+		}
+	}
+	ca, err := newCA(fleet, random, now)
+	if err != nil {
+		return nil, fmt.Errorf("make authority of fleet %q: %w", fleet, err)
+	}
+	keyPEM, err := encodeKey(ca.key)
+	if err != nil {
+		return nil, err
+	}
+	if err := createFile(keyPath, keyPEM, keyMode); err != nil {
+		return nil, err
+	}
+	if err := createFile(certPath, ca.certPEM, certMode); err != nil {
+		return nil, err
+	}
+	return ca, nil
+}
+
+func mustNotExist(path string) error {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("%q: %w (an authority is never overwritten: choose another folder)", path, fs.ErrExist)
+	}
+	return err
+}
+
+func newCA(fleet string, random io.Reader, now time.Time) (*CA, error) {
+	public, private, err := ed25519.GenerateKey(random)
+	if err != nil {
+		return nil, fmt.Errorf("make key: %w", err)
+	}
+	serial, err := newSerial(random)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber:          serial,
+		Subject:               pkix.Name{Organization: []string{"Cloudless"}, CommonName: "Cloudless authority of fleet " + fleet},
+		NotBefore:             now.Add(-backdate),
+		NotAfter:              now.Add(authorityTTL),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLenZero:        true, // it signs peers, never further authorities
+		URIs:                  []*url.URL{{Scheme: scheme, Host: fleet}},
+	}
+	der, err := x509.CreateCertificate(random, template, template, public, private)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	return &CA{fleet: fleet, cert: cert, certPEM: encodeCert(der), key: private}, nil
+}
+
+// LoadCA reads the authority that InitCA made in dir.
+func LoadCA(dir string) (*CA, error) {
+	keyPath, certPath := filepath.Join(dir, authorityKeyFile), filepath.Join(dir, authorityCertFile)
+	key, err := readKey(keyPath)
+	if err != nil {
+		return nil, fmt.Errorf("load authority: %w", err)
+	}
+	certs, err := readCerts(certPath)
+	if err != nil {
+		return nil, fmt.Errorf("load authority: %w", err)
+	}
+	cert := certs[0]
+	fleet, err := authorityFleet(cert)
+	if err != nil {
+		return nil, fmt.Errorf("load authority: %q: %w", certPath, err)
+	}
+	private, ok := key.(ed25519.PrivateKey)
+	if !ok || !private.Public().(ed25519.PublicKey).Equal(cert.PublicKey) {
+		return nil, fmt.Errorf("load authority: %w: %q and %q", ErrKeyMismatch, keyPath, certPath)
+	}
+	return &CA{fleet: fleet, cert: cert, certPEM: encodeCert(cert.Raw), key: private}, nil
+}
+
+// Fleet is the name of the authority's fleet.
+func (ca *CA) Fleet() string { return ca.fleet }
+
+// CertPEM is the authority's certificate, for the peers. Do not modify it.
+func (ca *CA) CertPEM() []byte { return ca.certPEM }
+
+// NotAfter is when the authority's certificate ends.
+func (ca *CA) NotAfter() time.Time { return ca.cert.NotAfter }
+
+// newSerial makes 127 random bits: unique without a register of serials.
+func newSerial(random io.Reader) (*big.Int, error) {
+	var raw [16]byte
+	if _, err := io.ReadFull(random, raw[:]); err != nil {
+		return nil, fmt.Errorf("make serial number: %w", err)
+	}
+	raw[0] = raw[0]&0x7f | 0x01 // positive and never zero
+	return new(big.Int).SetBytes(raw[:]), nil
+}

@@ -1,0 +1,178 @@
+package trust
+
+import (
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// Errors of Load and Reload that a caller may want to tell apart. Files that
+// are missing give errors wrapping fs.ErrNotExist; see also ErrIdentity and
+// ErrKeyMode.
+var (
+	ErrKeyMismatch     = errors.New("certificate and key do not belong together")
+	ErrExpired         = errors.New("certificate has expired")
+	ErrNotYetValid     = errors.New("certificate is not valid yet")
+	ErrNotSigned       = errors.New("certificate is not signed by this authority")
+	ErrForeignFleet    = errors.New("certificate of another fleet")
+	ErrIdentityChanged = errors.New("certificate speaks for somebody else than before")
+)
+
+// Files names what a daemon proves itself with. All three are PEM.
+type Files struct {
+	// CA holds the certificate of the fleet's authority; while a fleet moves
+	// to a new authority, both.
+	CA string `toml:"ca"`
+	// Cert holds the daemon's own certificate.
+	Cert string `toml:"cert"`
+	// Key holds the private key of the certificate. Only its owner may be able
+	// to read it (mode 0600). It may be the same file as Cert.
+	Key string `toml:"key"`
+}
+
+// Validate reports what is missing.
+func (f Files) Validate() error {
+	for _, field := range []struct{ key, value string }{{"ca", f.CA}, {"cert", f.Cert}, {"key", f.Key}} {
+		if field.value == "" {
+			return fmt.Errorf("%s: want the path of a PEM file", field.key)
+		}
+	}
+	return nil
+}
+
+// Credentials are a member's own certificate and the authority by which it
+// judges others. All methods are safe for concurrent use.
+type Credentials struct {
+	files   Files
+	now     func() time.Time
+	current atomic.Pointer[material]
+}
+
+// material is what one reading of the files gave; immutable.
+type material struct {
+	pool     *x509.CertPool
+	leaf     tls.Certificate
+	identity Identity
+}
+
+// Load reads the files and checks that they fit together at the time that now
+// gives. now is kept, for verifying peers.
+func Load(files Files, now func() time.Time) (*Credentials, error) {
+	c := &Credentials{files: files, now: now}
+	loaded, err := c.read()
+	if err != nil {
+		return nil, err
+	}
+	c.current.Store(loaded)
+	return c, nil
+}
+
+// Reload reads the files again. Connections made from now on use what it read,
+// established ones go on. On error everything stays as it was; a certificate
+// for another identity is such an error (ErrIdentityChanged).
+func (c *Credentials) Reload() error {
+	loaded, err := c.read()
+	if err != nil {
+		return err
+	}
+	if was := c.Identity(); loaded.identity != was {
+		return fmt.Errorf("%q: %w: %s, was %s", c.files.Cert, ErrIdentityChanged, loaded.identity, was)
+	}
+	c.current.Store(loaded)
+	return nil
+}
+
+// Identity is who the own certificate speaks for.
+func (c *Credentials) Identity() Identity { return c.current.Load().identity }
+
+// NotAfter is when the own certificate ends.
+func (c *Credentials) NotAfter() time.Time { return c.current.Load().leaf.Leaf.NotAfter }
+
+func (c *Credentials) read() (*material, error) {
+	if err := c.files.Validate(); err != nil {
+		return nil, fmt.Errorf("load credentials: %w", err)
+	}
+	authorities, fleet, err := readAuthorities(c.files.CA)
+	if err != nil {
+		return nil, fmt.Errorf("load authority: %w", err)
+	}
+	chain, err := readCerts(c.files.Cert)
+	if err != nil {
+		return nil, fmt.Errorf("load certificate: %w", err)
+	}
+	key, err := readKey(c.files.Key)
+	if err != nil {
+		return nil, fmt.Errorf("load key: %w", err)
+	}
+	public, ok := key.Public().(interface{ Equal(x crypto.PublicKey) bool })
+	if !ok || !public.Equal(chain[0].PublicKey) {
+		return nil, fmt.Errorf("load credentials: %q and %q: %w", c.files.Cert, c.files.Key, ErrKeyMismatch)
+	}
+	identity, err := c.check(chain, authorities, fleet)
+	if err != nil {
+		return nil, fmt.Errorf("load certificate %q: %w", c.files.Cert, err)
+	}
+	leaf := tls.Certificate{PrivateKey: key, Leaf: chain[0]}
+	for _, cert := range chain {
+		leaf.Certificate = append(leaf.Certificate, cert.Raw)
+	}
+	return &material{pool: poolOf(authorities), leaf: leaf, identity: identity}, nil
+}
+
+// readAuthorities reads a CA file: one fleet's authorities and nothing else.
+func readAuthorities(path string) (authorities []*x509.Certificate, fleet string, err error) {
+	authorities, err = readCerts(path)
+	if err != nil {
+		return nil, "", err
+	}
+	for i, cert := range authorities {
+		named, err := authorityFleet(cert)
+		if err != nil {
+			return nil, "", fmt.Errorf("%q: certificate %d: %w", path, i+1, err)
+		}
+		if i > 0 && named != fleet {
+			return nil, "", fmt.Errorf("%q: authorities of two fleets, %q and %q", path, fleet, named)
+		}
+		fleet = named
+	}
+	return authorities, fleet, nil
+}
+
+// check tells what an operator needs to know, the likeliest mistake first,
+// where the library would only say that the chain does not verify.
+func (c *Credentials) check(chain, authorities []*x509.Certificate, fleet string) (Identity, error) {
+	leaf, now := chain[0], c.now()
+	identity, err := CertificateIdentity(leaf)
+	if err != nil {
+		return Identity{}, err
+	}
+	if identity.Fleet != fleet {
+		return Identity{}, fmt.Errorf("%w: it is of %q, %q is of %q", ErrForeignFleet, identity.Fleet, c.files.CA, fleet)
+	}
+	if !now.Before(leaf.NotAfter) {
+		return Identity{}, fmt.Errorf("%w on %s, now is %s", ErrExpired, stamp(leaf.NotAfter), stamp(now))
+	}
+	if now.Before(leaf.NotBefore) {
+		return Identity{}, fmt.Errorf("%w: it begins on %s, now is %s; is the clock right?", ErrNotYetValid, stamp(leaf.NotBefore), stamp(now))
+	}
+	options := x509.VerifyOptions{Roots: poolOf(authorities), Intermediates: poolOf(chain[1:]), CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	if _, err := leaf.Verify(options); err != nil {
+		return Identity{}, fmt.Errorf("%w, %q: %w", ErrNotSigned, c.files.CA, err)
+	}
+	return identity, nil
+}
+
+func poolOf(certs []*x509.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, cert := range certs {
+		pool.AddCert(cert)
+	}
+	return pool
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

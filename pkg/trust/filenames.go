@@ -1,0 +1,25 @@
+package trust
+
+import "path/filepath"
+
+// Names of the files of this package. A folder holds one fleet's files only.
+const (
+	authorityCertFile = "ca.crt"
+	authorityKeyFile  = "ca.key"
+)
+
+// Modes of the files: certificates are public, keys are not.
+const (
+	certMode   = 0o644
+	keyMode    = 0o600
+	folderMode = 0o700
+)
+
+// FilesIn returns where WriteCredentials puts the files of role under dir.
+func FilesIn(dir string, role Role) Files {
+	return Files{
+		CA:   filepath.Join(dir, authorityCertFile),
+		Cert: filepath.Join(dir, string(role)+".crt"),
+		Key:  filepath.Join(dir, string(role)+".key"),
+	}
+}
