@@ -15,8 +15,8 @@ import (
 
 // meet lets client and server shake hands and exchange a byte each way, since
 // in TLS 1.3 a client learns of its rejection only when it reads.
-func meet(client, server *tls.Config) (atClient, atServer tls.ConnectionState, clientErr, serverErr error) {
-	near, far := net.Pipe()
+func meet(t *testing.T, client, server *tls.Config) (atClient, atServer tls.ConnectionState, clientErr, serverErr error) {
+	near, far := wire(t)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -31,6 +31,24 @@ func meet(client, server *tls.Config) (atClient, atServer tls.ConnectionState, c
 	near.Close()
 	<-served
 	return
+}
+
+// wire returns both ends of a TCP connection. A pipe without buffers would not
+// do: a client that rejects its server writes while the server still writes.
+func wire(t *testing.T) (near, far net.Conn) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if near, err = net.Dial("tcp", listener.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if far, err = listener.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return near, far
 }
 
 func talk(conn *tls.Conn) error {
@@ -53,7 +71,7 @@ func talk(conn *tls.Conn) error {
 func TestMembersOfOneFleetMeet(t *testing.T) {
 	lab := newFleet(t, "lab")
 	server, client := member(t, lab, collector(), noon), member(t, lab, worker(), noon)
-	atClient, atServer, clientErr, serverErr := meet(client.Client(RoleCollector, "x/1"), server.Server([]string{"x/1"}, ClientRequired))
+	atClient, atServer, clientErr, serverErr := meet(t, client.Client(RoleCollector, "x/1"), server.Server([]string{"x/1"}, ClientRequired))
 	if clientErr != nil || serverErr != nil {
 		t.Fatalf("client: %v, server: %v", clientErr, serverErr)
 	}
@@ -72,14 +90,14 @@ func TestClientWithoutCertificateWhereItIsOptional(t *testing.T) {
 	lab := newFleet(t, "lab")
 	server := member(t, lab, collector(), noon)
 	browser := &tls.Config{RootCAs: poolOf([]*x509.Certificate{lab.cert}), ServerName: "collectord.lab.cloudless.internal", Time: noon}
-	_, atServer, clientErr, serverErr := meet(browser, server.Server(nil, ClientOptional))
+	_, atServer, clientErr, serverErr := meet(t, browser, server.Server(nil, ClientOptional))
 	if clientErr != nil || serverErr != nil {
 		t.Fatalf("optional: client %v, server %v", clientErr, serverErr)
 	}
 	if peer, err := PeerIdentity(atServer); !errors.Is(err, ErrNoCertificate) {
 		t.Errorf("optional: server sees %v, %v; want ErrNoCertificate", peer, err)
 	}
-	if _, _, clientErr, serverErr := meet(browser, server.Server(nil, ClientRequired)); clientErr == nil || serverErr == nil {
+	if _, _, clientErr, serverErr := meet(t, browser, server.Server(nil, ClientRequired)); clientErr == nil || serverErr == nil {
 		t.Errorf("required: client %v, server %v; want errors", clientErr, serverErr)
 	}
 }
@@ -96,7 +114,7 @@ func TestClientAcceptsOnlyItsServer(t *testing.T) {
 	} {
 		// Even a server that asks for nothing and accepts everything.
 		config := &tls.Config{Certificates: []tls.Certificate{server.current.Load().leaf}, ClientAuth: tls.RequireAnyClientCert}
-		if _, _, clientErr, _ := meet(client, config); clientErr == nil {
+		if _, _, clientErr, _ := meet(t, client, config); clientErr == nil {
 			t.Errorf("%s: accepted as collectord", name)
 		}
 	}
@@ -134,7 +152,7 @@ func TestServerRefusesForeignAndInvalidClients(t *testing.T) {
 		"TLS 1.2":                   old,
 	} {
 		for _, mode := range []ClientAuth{ClientRequired, ClientOptional} {
-			_, _, clientErr, serverErr := meet(client, server.Server(nil, mode))
+			_, _, clientErr, serverErr := meet(t, client, server.Server(nil, mode))
 			if serverErr == nil || clientErr == nil {
 				t.Errorf("%s, mode %v: accepted (server %v, client %v)", name, mode, serverErr, clientErr)
 			}
@@ -143,7 +161,7 @@ func TestServerRefusesForeignAndInvalidClients(t *testing.T) {
 
 	late := &Credentials{now: in(time.Hour)} // the same server an hour later
 	late.current.Store(server.current.Load())
-	if _, _, _, serverErr := meet(expired.Client(RoleCollector), late.Server(nil, ClientOptional)); serverErr == nil {
+	if _, _, _, serverErr := meet(t, expired.Client(RoleCollector), late.Server(nil, ClientOptional)); serverErr == nil {
 		t.Errorf("expired certificate: accepted")
 	}
 }
@@ -192,7 +210,7 @@ func TestSessionsAreNeverResumed(t *testing.T) {
 	client := member(t, lab, worker(), noon).Client(RoleCollector)
 	client.ClientSessionCache = tls.NewLRUClientSessionCache(4) // a client that would like to
 	for range 3 {
-		_, atServer, clientErr, serverErr := meet(client, server)
+		_, atServer, clientErr, serverErr := meet(t, client, server)
 		if clientErr != nil || serverErr != nil || atServer.DidResume {
 			t.Errorf("resumed %v (client %v, server %v); want a full handshake", atServer.DidResume, clientErr, serverErr)
 		}
@@ -220,13 +238,13 @@ func TestServerConfigFollowsReload(t *testing.T) {
 	if err := os.WriteFile(files.Cert, issued.Cert, certMode); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, clientErr, serverErr := meet(moved.Client(RoleCollector), config); clientErr == nil || serverErr == nil {
+	if _, _, clientErr, serverErr := meet(t, moved.Client(RoleCollector), config); clientErr == nil || serverErr == nil {
 		t.Errorf("before the reload: client %v, server %v; want errors", clientErr, serverErr)
 	}
 	if err := server.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, clientErr, serverErr := meet(moved.Client(RoleCollector), config); clientErr != nil || serverErr != nil {
+	if _, _, clientErr, serverErr := meet(t, moved.Client(RoleCollector), config); clientErr != nil || serverErr != nil {
 		t.Errorf("after the reload, authority new on both sides: client %v, server %v", clientErr, serverErr)
 	}
 	bundle := member(t, old, worker(), noon)
@@ -236,7 +254,7 @@ func TestServerConfigFollowsReload(t *testing.T) {
 	if err := bundle.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, clientErr, serverErr := meet(bundle.Client(RoleCollector), config); clientErr != nil || serverErr != nil {
+	if _, _, clientErr, serverErr := meet(t, bundle.Client(RoleCollector), config); clientErr != nil || serverErr != nil {
 		t.Errorf("certificate of the old authority during the overlap: client %v, server %v", clientErr, serverErr)
 	}
 }
