@@ -2,6 +2,9 @@ package trust
 
 import "path/filepath"
 
+// DefaultDir is where a host keeps what it proves itself with.
+const DefaultDir = "/etc/cloudless/tls"
+
 // Names of the files of this package. A folder holds one fleet's files only.
 const (
 	authorityCertFile = "ca.crt"
