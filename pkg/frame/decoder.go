@@ -1,0 +1,162 @@
+package frame
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// Decoder follows the frames of one stream. It holds the newest row and no
+// more. Not safe for concurrent use.
+type Decoder struct {
+	layout *Layout
+	schema SchemaID
+	base   base
+	row    []float64
+	parts  []byte // bitmap of the parts in the newest frame
+}
+
+// NewDecoder returns a decoder that waits for a key frame of schema id, which
+// l lays out. Until then every column is absent.
+func NewDecoder(l *Layout, id SchemaID) *Decoder {
+	d := &Decoder{
+		layout: l,
+		schema: id,
+		row:    make([]float64, l.Columns()),
+		parts:  make([]byte, l.partMap()),
+	}
+	d.forget()
+	return d
+}
+
+// At is the time of the newest frame, 0 before the first.
+func (d *Decoder) At() model.Millis { return d.base.at }
+
+// Row is the newest row. It belongs to the decoder and is valid until the next
+// call of Decode.
+func (d *Decoder) Row() []float64 { return d.row }
+
+// Changed reports whether any column of a part may differ from the frame
+// before. After a key frame or an error that is all of them.
+func (d *Decoder) Changed(part int) bool {
+	return d.base.isKey() || d.parts[part>>3]>>(part&7)&1 != 0
+}
+
+// Decode takes the next frame of the stream. It never keeps payload.
+//
+// A frame that does not follow the newest one (ErrBase), is of another schema
+// (ErrSchema) or has no readable header leaves the decoder as it was. A frame
+// that is damaged behind its header makes the decoder forget its row: all
+// columns are absent and delta frames are refused until the next key frame.
+func (d *Decoder) Decode(payload []byte) error {
+	next, body, err := d.base.follow(payload, &d.schema)
+	if err != nil {
+		return err
+	}
+	if next.isKey() {
+		clear(d.row)
+	}
+	if err := d.decode(payload, body); err != nil {
+		d.forget()
+		return err
+	}
+	d.base = next
+	return nil
+}
+
+// forget makes the decoder wait for a key frame.
+func (d *Decoder) forget() {
+	d.base = d.base.lost()
+	for i := range d.row {
+		d.row[i] = model.Absent()
+	}
+}
+
+// decode takes the body of a frame, which begins at payload[at].
+func (d *Decoder) decode(payload []byte, at int) error {
+	first := at
+	at += len(d.parts)
+	if at > len(payload) {
+		return fmt.Errorf("frame of %d bytes: part bitmap cut off: %w", len(payload), ErrMalformed)
+	}
+	copy(d.parts, payload[first:at])
+	starts, ones := d.layout.starts, d.layout.ones
+	for i, set := range d.parts {
+		for ; set != 0; set &= set - 1 {
+			part := i<<3 + bits.TrailingZeros8(set)
+			if part+1 >= len(starts) {
+				return fmt.Errorf("frame names part %d of %d: %w", part, len(starts)-1, ErrMalformed)
+			}
+			size, start := getVarint(payload, at)
+			if start > len(payload) || size > uint64(len(payload)-start) {
+				return fmt.Errorf("part %d at byte %d of %d: cut off: %w", part, at, len(payload), ErrMalformed)
+			}
+			at = start + int(size)
+			from, to := starts[part], starts[part+1]
+			if err := getPart(payload, start, at, d.row[from:to], ones[from:to]); err != nil {
+				return fmt.Errorf("part %d: %w", part, err)
+			}
+		}
+	}
+	if at != len(payload) {
+		return fmt.Errorf("%d bytes after the last part: %w", len(payload)-at, ErrMalformed)
+	}
+	return nil
+}
+
+// getPart applies the part at payload[at:end] to its columns.
+func getPart(payload []byte, at, end int, row, ones []float64) (err error) {
+	for len(row) > 0 {
+		n := min(len(row), blockColumns)
+		mask, next := getMask(payload, at, n)
+		if next > end {
+			return fmt.Errorf("byte %d: change mask cut off: %w", at, ErrMalformed)
+		}
+		at = next
+		if mask != 0 {
+			if mask>>(n-1)>>1 != 0 {
+				return fmt.Errorf("byte %d: change mask beyond column %d: %w", at, n, ErrMalformed)
+			}
+			if at, err = getValues(payload, at, mask, row[:n], ones[:n]); err != nil {
+				return err
+			}
+		}
+		row, ones = row[n:], ones[n:]
+	}
+	if at != end {
+		return fmt.Errorf("ends at byte %d instead of %d: %w", at, end, ErrMalformed)
+	}
+	return nil
+}
+
+// getValues applies the columns of a block that mask names. What it returns
+// may lie beyond the part's or even the payload's end: its caller compares.
+func getValues(payload []byte, at int, mask uint64, row, ones []float64) (int, error) {
+	for ; mask != 0; mask &= mask - 1 {
+		i := bits.TrailingZeros64(mask)
+		before, one := row[i], ones[i]
+		var u uint64
+		if at+8 <= len(payload) && payload[at] != 0 {
+			word := binary.LittleEndian.Uint64(payload[at : at+8])
+			more := bits.TrailingZeros8(uint8(word))
+			u = shortVarint(word, more)
+			at += more + 1
+		} else {
+			u, at = getVarint(payload, at)
+		}
+		if u == escape {
+			value, next, err := getEscape(payload, at, before, one)
+			if err != nil {
+				return 0, err
+			}
+			row[i], at = value, next
+			continue
+		}
+		base := units(before, one)
+		n := base + unzigzag(u)<<step(base)
+		row[i] = float64(n) / one
+	}
+	return at, nil
+}

@@ -1,0 +1,134 @@
+package frame
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// Encoder writes the frames of one stream. It holds the newest row and a
+// buffer for one frame, allocated once. Not safe for concurrent use.
+type Encoder struct {
+	layout   *Layout
+	schema   SchemaID
+	keyEvery int
+	previous []float64
+	header   Header // of the frame written last
+	started  bool
+	buffer   []byte
+}
+
+// NewEncoder returns an encoder whose first frame is a key frame. After that,
+// every keyEvery-th frame is one: 1 makes every frame a key frame, and a larger
+// value trades the bytes of key frames (a few times a delta frame) for
+// the number of frames a reader may have to decode before the one it wants.
+// Values below 1 count as 1, those above MaxSinceKey+1 as that.
+func NewEncoder(l *Layout, id SchemaID, keyEvery int) *Encoder {
+	return &Encoder{
+		layout:   l,
+		schema:   id,
+		keyEvery: min(max(keyEvery, 1), MaxSinceKey+1),
+		previous: make([]float64, l.Columns()),
+		buffer:   make([]byte, l.maxFrame()),
+	}
+}
+
+// Restart makes the next frame a key frame.
+func (e *Encoder) Restart() { e.started = false }
+
+// Append appends the frame of row, sampled at `at`, to dst, and tells whether it
+// is a key frame. It keeps neither dst nor row. A row of another length than
+// the layout's columns is a bug of the caller and panics.
+func (e *Encoder) Append(dst []byte, at model.Millis, row []float64) (out []byte, key bool) {
+	if len(row) != e.layout.Columns() {
+		panic(fmt.Sprintf("frame: row of %d columns for a layout of %d", len(row), e.layout.Columns()))
+	}
+	e.next(at)
+	body := e.header.put(e.buffer)
+	end := body + e.layout.partMap()
+	parts := e.buffer[body:end]
+	clear(parts)
+	starts := e.layout.starts
+	for i := range len(starts) - 1 {
+		from, to := starts[i], starts[i+1]
+		next := putPart(e.buffer, end+1, row[from:to], e.previous[from:to], e.layout.ones[from:to])
+		if next == end+1 {
+			continue
+		}
+		parts[i>>3] |= 1 << (i & 7)
+		end = putLength(e.buffer, end, next)
+	}
+	return append(dst, e.buffer[:end]...), e.header.Key
+}
+
+// next makes e.header that of the coming frame and, for a key frame, the
+// previous row all zeros.
+func (e *Encoder) next(at model.Millis) {
+	if !e.started || int(e.header.SinceKey)+1 >= e.keyEvery {
+		clear(e.previous)
+		e.started = true
+		e.header = Header{Key: true, At: at, Schema: e.schema}
+		return
+	}
+	e.header = Header{At: at, SinceKey: e.header.SinceKey + 1, Base: e.header.At}
+}
+
+// putPart writes to buf, from at on, how row differs from previous, and makes
+// previous equal to row. It returns the position after it, which is at when the
+// two are equal. All slices but buf are of one length.
+func putPart(buf []byte, at int, row, previous, ones []float64) int {
+	start, changed := at, uint64(0)
+	for len(row) > 0 {
+		n := min(len(row), blockColumns)
+		mask := diff64(row[:n], previous[:n])
+		changed |= mask
+		at = putMask(buf, at, mask, n)
+		if mask != 0 {
+			at = putValues(buf, at, mask, row[:n], previous[:n], ones[:n])
+		}
+		row, previous, ones = row[n:], previous[n:], ones[n:]
+	}
+	if changed == 0 {
+		return start
+	}
+	return at
+}
+
+// putValues writes the columns of a block that mask names.
+func putValues(buf []byte, at int, mask uint64, row, previous, ones []float64) int {
+	for ; mask != 0; mask &= mask - 1 {
+		i := bits.TrailingZeros64(mask)
+		value, before, one := row[i], previous[i], ones[i]
+		previous[i] = value
+		base, n := units(before, one), units(value, one)
+		delta, shift := n-base, step(base)
+		inexact := math.Float64bits(float64(n)/one) ^ math.Float64bits(value)
+		if inexact|uint64(delta)&(1<<shift-1) != 0 || delta == 0 {
+			at = putEscape(buf, at, value, before, one)
+			continue
+		}
+		at = putVarint(buf, at, zigzag(delta>>shift))
+	}
+	return at
+}
+
+// maxLength is the longest length of a part in bytes: it bounds MaxPartColumns.
+const maxLength = 3
+
+// putLength puts the length of the part that occupies buf[start+1:end] in
+// front of it. One byte was left for it; a part of 128 bytes or more, which is
+// rare, moves to make room. It returns the position after the part.
+func putLength(buf []byte, start, end int) int {
+	size := end - start - 1
+	more := varintMore(uint64(size))
+	if more > 0 {
+		copy(buf[start+1+more:], buf[start+1:end])
+	}
+	length := uint64(size<<1|1) << more
+	for i := range more + 1 {
+		buf[start+i] = byte(length >> (8 * i))
+	}
+	return end + more
+}
