@@ -1,0 +1,216 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/cloudless-fleet/cloudless/pkg/crm"
+)
+
+// Handler decides for a worker. Its methods are called one at a time, from
+// the goroutine that reads the socket: they must not block. The source is the
+// sender of the datagram, which anybody can forge.
+type Handler interface {
+	// Probed is called for every well-formed ProbeInit. It returns the answer
+	// and where to send it; false stays silent.
+	Probed(probe *crm.ProbeInit, source netip.AddrPort) (Answer, bool)
+	// Acknowledged is called for every well-formed RegisterAck.
+	Acknowledged(ack *crm.RegisterAck, source netip.AddrPort)
+}
+
+// Answer is a worker's answer to a probe. The Responder sends it after a
+// delay, in the dialect of the probe, and with the probe's id when its own is
+// empty.
+type Answer struct {
+	To  netip.AddrPort
+	Ack *crm.ProbeAck // owned by the Responder from here on
+}
+
+// ResponderDeps is what a Responder needs from its daemon.
+type ResponderDeps struct {
+	Handler Handler
+	Logger  *slog.Logger
+	Now     func() time.Time                    // nil: time.Now
+	Random  func(n int64) int64                 // in [0,n), called by one goroutine; nil: math/rand/v2
+	Look    func() (all []Interface, err error) // nil: SystemInterfaces
+
+	conn   packetConn // nil: a real socket on cfg.Listen
+	groups groups     // used when conn is set
+}
+
+// Responder hears probes and RegisterAck for a worker, and answers probes.
+type Responder struct {
+	cfg    ResponderConfig
+	deps   ResponderDeps
+	port   *port
+	groups groups // nil: no multicast here
+	rate   *rate.Limiter
+	wake   chan struct{} // holds one when an answer was put
+
+	mu      sync.Mutex // guards what follows
+	waiting waiting
+	stats   ResponderStats // Listen and Send are the port's
+}
+
+// NewResponder checks cfg and opens the port.
+func NewResponder(cfg ResponderConfig, deps ResponderDeps) (*Responder, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("responder: %w", err)
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if deps.Random == nil {
+		deps.Random = rand.Int64N
+	}
+	if deps.Look == nil {
+		deps.Look = SystemInterfaces
+	}
+	if deps.conn == nil {
+		conn, err := listen(cfg.Listen, cfg.ReadBuffer)
+		if err != nil {
+			return nil, fmt.Errorf("responder: listen on %q: %w", cfg.Listen, err)
+		}
+		deps.conn, deps.groups = conn, groupsOf(conn, cfg.Group)
+	}
+	r := &Responder{cfg: cfg, deps: deps, wake: make(chan struct{}, 1),
+		rate: rate.NewLimiter(rate.Limit(cfg.AnswerRate), max(cfg.AnswerRate, maxWaiting))}
+	r.port = newPort(deps.conn, deps.Logger.With("component", "responder"))
+	if cfg.Multicast {
+		r.groups = deps.groups
+	}
+	return r, nil
+}
+
+// Addr is where the Responder listens.
+func (r *Responder) Addr() netip.AddrPort { return r.port.addr() }
+
+// Run hears and answers until ctx ends or Close is called; then it closes the
+// port and returns nil. Answers still waiting are dropped. Call it once.
+func (r *Responder) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	all.Go(func() { r.answer(ctx) })
+	if r.groups != nil {
+		all.Go(func() { r.keepJoined(ctx) })
+	}
+	r.port.run(ctx, r.take)
+	return nil
+}
+
+// Close closes the port, which ends Run. Idempotent.
+func (r *Responder) Close() error { return r.port.close() }
+
+// Stats tells what happened so far. Safe for concurrent use.
+func (r *Responder) Stats() ResponderStats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.stats
+	s.Waiting = len(r.waiting.answers)
+	s.Listen, s.Send = r.port.stats()
+	return s
+}
+
+func (r *Responder) take(p packet) error {
+	switch m := p.message.(type) {
+	case *crm.ProbeInit:
+		r.probed(m, p)
+	case *crm.RegisterAck:
+		r.count(func(s *ResponderStats) { s.RegisterAcks++ })
+		r.deps.Handler.Acknowledged(m, p.source)
+	default:
+		return errUnexpected
+	}
+	return nil
+}
+
+func (r *Responder) probed(probe *crm.ProbeInit, p packet) {
+	r.count(func(s *ResponderStats) { s.Probes++ })
+	answer, ok := r.deps.Handler.Probed(probe, p.source)
+	if !ok || answer.Ack == nil {
+		return
+	}
+	answer.Ack.Dialect = probe.Dialect
+	if answer.Ack.ID == "" {
+		answer.Ack.ID = probe.ID
+	}
+	r.put(waitingAnswer{due: r.deps.Now().Add(r.delay(probe)), to: answer.To, ack: answer.Ack, request: p.size})
+}
+
+// delay is a random time within the fleet's window.
+func (r *Responder) delay(probe *crm.ProbeInit) time.Duration {
+	size := 0
+	if probe.Ext != nil {
+		size = probe.Ext.FleetSize
+	}
+	return time.Duration(r.deps.Random(int64(AnswerWindow(size, r.cfg.MaxDelay)) + 1))
+}
+
+func (r *Responder) put(a waitingAnswer) {
+	r.mu.Lock()
+	replaced, dropped := r.waiting.put(a)
+	if replaced {
+		r.stats.Replaced++
+	}
+	if dropped {
+		r.stats.Overflow++
+	}
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// answer sends what falls due until ctx ends.
+func (r *Responder) answer(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		wait := time.Hour
+		if due, ok := r.sendDue(); ok {
+			wait = due.Sub(r.deps.Now())
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// sendDue sends the answers that are due and tells when the next one is.
+func (r *Responder) sendDue() (next time.Time, ok bool) {
+	for {
+		now := r.deps.Now()
+		r.mu.Lock()
+		a, due := r.waiting.take(now)
+		next, ok = r.waiting.next()
+		r.mu.Unlock()
+		if !due {
+			return next, ok
+		}
+		if !r.rate.AllowN(now, 1) {
+			r.port.count(func() { r.port.spoken.Limited++ })
+			continue
+		}
+		r.port.send(a.ack, a.to, a.request)
+	}
+}
+
+func (r *Responder) count(change func(*ResponderStats)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.stats)
+}
