@@ -1,0 +1,57 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// ControlClient speaks with coordinatord. Safe for concurrent use.
+type ControlClient struct{ caller }
+
+// NewControlClient returns a client of the coordinatord at base, as in
+// "https://coordinator:10100". client carries the certificates; its Timeout
+// must be longer than the waits asked for.
+func NewControlClient(base string, client *http.Client) (*ControlClient, error) {
+	c, err := newCaller(base, client)
+	return &ControlClient{c}, err
+}
+
+// Workers returns what changed after version since (0: everything). It is held
+// open for up to wait, at most MaxWait, until something has; then it returns
+// with the same version and no workers.
+func (c *ControlClient) Workers(ctx context.Context, since uint64, wait time.Duration) (WorkerChanges, error) {
+	query := url.Values{"since": {strconv.FormatUint(since, 10)}}
+	if wait > 0 {
+		query.Set("wait", wait.String())
+	}
+	var changes WorkerChanges
+	err := c.get(ctx, PathControlWorkers, query, &changes)
+	return changes, err
+}
+
+// Contacts renews the leases of workers that were heard from. Long lists go in
+// several requests; the result is their sum up to the first error.
+func (c *ControlClient) Contacts(ctx context.Context, contacts []Contact) (ContactsResult, error) {
+	var sum ContactsResult
+	for len(contacts) > 0 {
+		n := min(len(contacts), MaxContacts)
+		var result ContactsResult
+		if err := c.postJSON(ctx, PathControlContacts, Contacts{contacts[:n]}, &result); err != nil {
+			return sum, err
+		}
+		sum.Renewed += result.Renewed
+		sum.Unknown = append(sum.Unknown, result.Unknown...)
+		contacts = contacts[n:]
+	}
+	return sum, nil
+}
+
+// Stats returns the coordinator's own metrics.
+func (c *ControlClient) Stats(ctx context.Context) (Stats, error) {
+	var stats Stats
+	err := c.get(ctx, PathControlStats, nil, &stats)
+	return stats, err
+}

@@ -1,0 +1,190 @@
+// Package control serves coordinatord's control API to collectord and to
+// operators: the registry by long poll, contacts in the other direction, and
+// the daemon's own figures.
+//
+// Every route asks its own Authorize function first; a route without one
+// refuses everybody.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/api"
+	"github.com/cloudless-fleet/cloudless/pkg/api/reply"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// Registry is what the coordinator daemon puts behind the API. All methods may
+// be called concurrently.
+type Registry interface {
+	// Changes returns the rows that changed after version since (the handler
+	// fills Now), at once when there are any, even if ctx is done; otherwise it blocks until there are or ctx is done, and
+	// then returns ctx's error. since 0, and a version that it does not
+	// remember, mean everything, with Full set.
+	Changes(ctx context.Context, since uint64) (api.WorkerChanges, error)
+	// Contacts renews leases. from is the authorised identity of the caller.
+	Contacts(ctx context.Context, from string, contacts []api.Contact) (api.ContactsResult, error)
+	// Stats lists the daemon's own metrics.
+	Stats(ctx context.Context) ([]model.Metric, error)
+}
+
+// Authorize decides whether a request may pass, and who sent it. It must not
+// read the body.
+type Authorize func(*http.Request) (identity string, ok bool)
+
+// Roles say who may call what.
+type Roles struct {
+	Workers  Authorize // GET /v1/workers
+	Contacts Authorize // POST /v1/contacts
+	Stats    Authorize // GET /v1/stats
+}
+
+// maxPolls bounds the long polls held open at once: a fleet has a few
+// collectors and operators. Beyond it a poll is refused as busy.
+const maxPolls = 256
+
+// maxContactsBody bounds the body of a POST, in bytes: MaxContacts of them at
+// about 80 bytes each, with room.
+const maxContactsBody = 1 << 20
+
+// Handlers serve the control API.
+type Handlers struct {
+	registry Registry
+	roles    Roles
+	log      *slog.Logger
+	now      func() time.Time
+	polls    chan struct{}
+}
+
+// New returns the handlers. now is the coordinator's clock; answers carry it.
+func New(registry Registry, roles Roles, log *slog.Logger, now func() time.Time) *Handlers {
+	return &Handlers{registry: registry, roles: roles, log: log, now: now, polls: make(chan struct{}, maxPolls)}
+}
+
+func (h *Handlers) millis() model.Millis { return model.Millis(h.now().UnixMilli()) }
+
+// Register adds the routes to mux, each wrapped by wrap under its own name.
+func (h *Handlers) Register(mux *http.ServeMux, wrap func(name string, next http.Handler) http.Handler) {
+	route := func(pattern, name string, may Authorize, serve func(http.ResponseWriter, *http.Request, string)) {
+		mux.Handle(pattern, wrap(name, h.authorized(may, serve)))
+	}
+	route("GET "+api.PathControlWorkers, "control_workers", h.roles.Workers, h.workers)
+	route("POST "+api.PathControlContacts, "control_contacts", h.roles.Contacts, h.contacts)
+	route("GET "+api.PathControlStats, "control_stats", h.roles.Stats, h.stats)
+}
+
+func (h *Handlers) authorized(may Authorize, serve func(http.ResponseWriter, *http.Request, string)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		identity, ok := "", false
+		if may != nil {
+			identity, ok = may(r)
+		}
+		if !ok {
+			h.log.Warn("control request refused", "path", r.URL.Path, "peer", r.RemoteAddr, "identity", identity)
+			reply.Error(w, reply.Forbidden, fmt.Sprintf("%s may not %s %s", named(identity), r.Method, r.URL.Path))
+			return
+		}
+		serve(w, r, identity)
+	})
+}
+
+func named(identity string) string {
+	if identity == "" {
+		return "an unknown caller"
+	}
+	return identity
+}
+
+func (h *Handlers) workers(w http.ResponseWriter, r *http.Request, _ string) {
+	since, wait, err := pollOf(r)
+	if err != nil {
+		reply.Error(w, reply.BadData, err.Error())
+		return
+	}
+	select {
+	case h.polls <- struct{}{}:
+		defer func() { <-h.polls }()
+	default:
+		reply.Error(w, reply.Busy, fmt.Sprintf("%d polls are open already", maxPolls))
+		return
+	}
+	// Without a wait the context is done at once: what there is, or nothing.
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer cancel()
+	changes, err := h.registry.Changes(ctx, since)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil:
+		changes = api.WorkerChanges{Version: since}
+	case r.Context().Err() != nil:
+		reply.Error(w, reply.Canceled, "the caller has gone")
+		return
+	case err != nil:
+		reply.Error(w, reply.Unavailable, err.Error())
+		return
+	}
+	if changes.Workers == nil {
+		changes.Workers = []api.RegisteredWorker{}
+	}
+	changes.Now = h.millis()
+	reply.JSON(w, changes)
+}
+
+// pollOf reads since and wait. A wait longer than api.MaxWait is shortened.
+func pollOf(r *http.Request) (since uint64, wait time.Duration, err error) {
+	query := r.URL.Query()
+	if text := query.Get("since"); text != "" {
+		if since, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return 0, 0, fmt.Errorf("invalid parameter %q: want a version number", "since")
+		}
+	}
+	if text := query.Get("wait"); text != "" {
+		if wait, err = time.ParseDuration(text); err != nil || wait < 0 {
+			return 0, 0, fmt.Errorf("invalid parameter %q: want a duration like 10s", "wait")
+		}
+	}
+	return since, min(wait, api.MaxWait), nil
+}
+
+func (h *Handlers) contacts(w http.ResponseWriter, r *http.Request, identity string) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxContactsBody))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		reply.Error(w, reply.TooLarge, fmt.Sprintf("body longer than %d bytes", tooLarge.Limit))
+		return
+	}
+	if err != nil {
+		reply.Error(w, reply.BadData, "read body: "+err.Error())
+		return
+	}
+	var sent api.Contacts
+	if err := json.Unmarshal(body, &sent); err != nil {
+		reply.Error(w, reply.BadData, "contacts: "+err.Error())
+		return
+	}
+	if len(sent.Contacts) > api.MaxContacts {
+		reply.Error(w, reply.TooLarge, fmt.Sprintf("%d contacts, at most %d in one request", len(sent.Contacts), api.MaxContacts))
+		return
+	}
+	result, err := h.registry.Contacts(r.Context(), identity, sent.Contacts)
+	if err != nil {
+		reply.Error(w, reply.Unavailable, err.Error())
+		return
+	}
+	reply.JSON(w, result)
+}
+
+func (h *Handlers) stats(w http.ResponseWriter, r *http.Request, _ string) {
+	metrics, err := h.registry.Stats(r.Context())
+	if err != nil {
+		reply.Error(w, reply.Unavailable, err.Error())
+		return
+	}
+	reply.JSON(w, api.Stats{Now: h.millis(), Metrics: api.StatMetricsOf(metrics)})
+}
