@@ -1,0 +1,103 @@
+package config
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// validate asks the configuration about itself and finds the places of the
+// keys that it complains about.
+func validate[C Validator](effective C, origin *Origin, mainPath string) problems {
+	var found problems
+	known := knownOf(reflect.ValueOf(&effective).Elem())
+	for _, err := range flatten(effective.Validate()) {
+		key, message := keyOf(err, known)
+		found.add(origin.nearest(key, mainPath), key, "%s", message)
+	}
+	return found
+}
+
+// flatten takes joined errors apart.
+func flatten(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, one := range joined.Unwrap() {
+		all = append(all, flatten(one)...)
+	}
+	return all
+}
+
+// keySet holds the keys of a configuration type; true marks those below which
+// any key may stand: maps and lists.
+type keySet map[string]bool
+
+func knownOf(v reflect.Value) keySet {
+	known := keySet{}
+	for _, l := range leavesOf(v) {
+		k := kindOf(l.typ)
+		known[l.key] = k == kindMap || k == kindList
+		for key := parentKey(l.key); key != ""; key = parentKey(key) {
+			known[key] = false
+		}
+	}
+	return known
+}
+
+func (s keySet) has(key string) bool {
+	if _, known := s[key]; known {
+		return true
+	}
+	for key = parentKey(key); key != ""; key = parentKey(key) {
+		if s[key] {
+			return true
+		}
+	}
+	return false
+}
+
+// keyOf separates the key from the rest of an error: by its type, or because
+// the text begins with a known key and a colon. An owner may name its keys
+// with or without the section it is put into.
+func keyOf(err error, known keySet) (key, message string) {
+	message = err.Error()
+	if field, ok := errors.AsType[*model.FieldError](err); ok {
+		key, message = field.Key, field.Err.Error()
+	}
+	for {
+		piece, rest, found := strings.Cut(message, ": ")
+		if !found || strings.ContainsAny(piece, " \n") {
+			return key, message
+		}
+		longer := piece
+		if key != "" && !strings.HasPrefix(piece, key+".") {
+			longer = key + "." + piece
+		}
+		if !known.has(longer) {
+			return key, message
+		}
+		key, message = longer, rest
+	}
+}
+
+// nearest returns where key was set, or else its section, or else the file
+// where it would be set.
+func (o *Origin) nearest(key, mainPath string) Place {
+	for at := key; at != ""; at = parentKey(at) {
+		if place, ok := o.set[at]; ok {
+			return place
+		}
+	}
+	if o.Missing != "" {
+		return Place{Source: "defaults"}
+	}
+	return Place{Source: mainPath}
+}

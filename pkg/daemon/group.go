@@ -1,0 +1,85 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
+)
+
+// ErrEnded is the failure of a part that returned without being told to.
+var ErrEnded = errors.New("ended by itself")
+
+// Group runs the parts of a daemon on goroutines of their own. The first part
+// that returns before it was told to, with an error or without, ends the
+// group. Each part is a step of a Teardown: parts stop one at a time, the last
+// one started first, in between the releases of what they use. Its methods are
+// safe for concurrent use.
+type Group struct {
+	log      *slog.Logger
+	teardown *Teardown
+	once     sync.Once
+	failed   chan struct{} // closed when err is set
+	err      error         // of the first part that failed
+}
+
+// NewGroup makes a group whose parts are stopped by teardown.
+func NewGroup(log *slog.Logger, teardown *Teardown) *Group {
+	return &Group{log: log, teardown: teardown, failed: make(chan struct{})}
+}
+
+// Go starts a part. run blocks until its context is cancelled, which happens
+// when the part's turn in the teardown comes; it then has a part's share of
+// the time to return.
+func (g *Group) Go(name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		err := run(ctx)
+		if ctx.Err() == nil {
+			g.fail(name, err)
+			err = nil // told by fail
+		}
+		done <- err
+	}()
+	g.teardown.Add(name, func(limit context.Context) error {
+		cancel()
+		select {
+		case err := <-done:
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		case <-limit.Done():
+			return limit.Err()
+		}
+	})
+}
+
+func (g *Group) fail(name string, err error) {
+	if err == nil {
+		err = ErrEnded
+	}
+	first := false
+	g.once.Do(func() {
+		g.err, first = fmt.Errorf("%s: %w", name, err), true
+		close(g.failed)
+	})
+	if !first { // the first one is returned; the others would be lost
+		g.log.Error("another part failed", logkey.Step, name, logkey.Err, err)
+	}
+}
+
+// Wait blocks until ctx ends, and then returns nil, or until a part fails, and
+// then returns its error with its name. It stops nothing: the teardown does.
+func (g *Group) Wait(ctx context.Context) error {
+	select {
+	case <-g.failed:
+		return g.err
+	case <-ctx.Done():
+		return nil
+	}
+}

@@ -1,0 +1,217 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/config"
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logging"
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// Embed runs a daemon inside another program, a test for instance: without
+// signals, service manager or files. It returns after the orderly end that
+// follows the end of ctx or a failure. ready, which may be nil, is called once
+// when the daemon serves.
+func Embed[C config.Validator](ctx context.Context, spec Spec[C], cfg C, log *slog.Logger, ready func()) error {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("configuration of %s: %w", spec.Name, err)
+	}
+	p := newProcess(spec.Name, cfg, log)
+	finished := make(chan struct{})
+	defer close(finished)
+	if ready != nil {
+		go func() {
+			select {
+			case <-p.ready:
+				ready()
+			case <-finished:
+			}
+		}()
+	}
+	return live(ctx, spec, cfg, p, func() {})
+}
+
+// live calls Run and then the teardown. Whatever ends first, ctx or Run,
+// stopping is called before anything is stopped.
+func live[C config.Validator](ctx context.Context, spec Spec[C], cfg C, p *Process[C], stopping func()) error {
+	runCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- spec.Run(runCtx, cfg, p) }()
+
+	var failure error
+	select {
+	case failure = <-done:
+		stopping()
+	case <-ctx.Done():
+		stopping()
+		p.Teardown.Add("run", func(limit context.Context) error { // on top: Run returns first
+			select {
+			case err := <-done:
+				return err
+			case <-limit.Done():
+				return limit.Err()
+			}
+		})
+	}
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(spec.StopTimeout, DefaultStopTimeout))
+	defer cancel()
+	return errors.Join(failure, p.Teardown.Run(limit))
+}
+
+// run is the verb: the daemon as a process of its own.
+func (c *command[C]) run(ctx context.Context) int {
+	// Before anything else: a SIGHUP without its handler would kill.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	cfg, origin, err := c.load()
+	if err != nil {
+		return c.fail(err)
+	}
+	root, err := logging.New(c.logConfig(cfg), logging.Options{Name: c.spec.Name, Stderr: c.stderr, Now: time.Now})
+	if err != nil {
+		return c.fail(err)
+	}
+	defer root.Close()
+	log := root.Logger
+
+	p := newProcess(c.spec.Name, cfg, log)
+	p.notify = systemdNotifier(log)
+	p.load = func() (C, error) {
+		next, _, err := c.load()
+		return next, err
+	}
+	p.OnReload(Reloader[C]{Name: "log", Keys: []string{"log.level", "log.repeats_per_minute"},
+		Prepare: func(_ context.Context, next C) (func(), error) {
+			return func() { root.Apply(c.logConfig(next)) }, nil
+		}})
+	log.Info("starting", logkey.Version, p.Build.String(), "files", origin.Files)
+	if origin.Missing != "" {
+		log.Info("no configuration file, defaults apply", logkey.Path, origin.Missing)
+	}
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	hangups := make(chan struct{}, 1) // one waiting reload covers all that follow
+	finished := make(chan struct{})
+	go watchSignals(signals, finished, stop, hangups, func(s os.Signal) { impatient(c.stderr, p.Name, s) }, log)
+	helpers := startHelpers(ctx, p, hangups)
+
+	err = live(ctx, c.spec, cfg, p, func() {
+		stop()
+		p.notify.stopping()
+		log.Info("stopping")
+	})
+	helpers.wait()
+	close(finished)
+	if err != nil {
+		log.Error("daemon failed", failureAttrs(err, origin)...)
+		return ExitFailed
+	}
+	log.Info("stopped")
+	return ExitOK
+}
+
+// impatient ends the process as an operator who signals twice wants it.
+func impatient(stderr io.Writer, name string, s os.Signal) {
+	fmt.Fprintf(stderr, "%s: second signal (%v): exiting at once, without an orderly stop\n", name, s)
+	os.Exit(ExitFailed)
+}
+
+// watchSignals turns signals into calls until finished is closed.
+func watchSignals(signals <-chan os.Signal, finished <-chan struct{}, stop func(), hangups chan<- struct{},
+	impatient func(os.Signal), log *slog.Logger) {
+	for stopped := false; ; {
+		select {
+		case <-finished:
+			return
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP:
+				select {
+				case hangups <- struct{}{}:
+				default: // one is waiting already
+				}
+			case stopped:
+				impatient(s)
+			default:
+				stopped = true
+				log.Info("told to stop", logkey.Signal, s.String())
+				stop()
+			}
+		}
+	}
+}
+
+// helpers are the goroutines that serve a process besides its parts.
+type helpers struct{ done []chan struct{} }
+
+func (h *helpers) start(work func()) {
+	done := make(chan struct{})
+	h.done = append(h.done, done)
+	go func() {
+		defer close(done)
+		work()
+	}()
+}
+
+// wait gives them a moment to end: a hook of a reload that hangs must not hang
+// the process.
+func (h *helpers) wait() {
+	limit := time.After(time.Second)
+	for _, done := range h.done {
+		select {
+		case <-done:
+		case <-limit:
+			return
+		}
+	}
+}
+
+// startHelpers answers reloads and feeds the watchdog from Ready until ctx ends.
+func startHelpers[C any](ctx context.Context, p *Process[C], hangups <-chan struct{}) *helpers {
+	h := &helpers{}
+	h.start(func() {
+		select {
+		case <-p.ready:
+		case <-ctx.Done():
+		}
+		for ctx.Err() == nil {
+			select {
+			case <-hangups:
+				p.reloadNow(ctx)
+			case <-ctx.Done():
+			}
+		}
+	})
+	if interval, err := sd.SdWatchdogEnabled(false); err == nil && interval > 0 {
+		h.start(func() { p.watchdog.run(ctx, interval/2, p.notify.alive) })
+	}
+	return h
+}
+
+// failureAttrs describes the error that ended the process; when it names a
+// configuration key, also where that was set.
+func failureAttrs(err error, origin *config.Origin) []any {
+	attrs := []any{logkey.Err, err}
+	if field, ok := errors.AsType[*model.FieldError](err); ok {
+		if place, set := origin.Place(field.Key); set {
+			attrs = append(attrs, logkey.Path, place.String())
+		}
+	}
+	return attrs
+}
