@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 // Errors of Load and Reload that a caller may want to tell apart. Files that
@@ -34,11 +36,11 @@ type Files struct {
 	Key string `toml:"key"`
 }
 
-// Validate reports what is missing.
+// Validate names the field that is missing (model.FieldError).
 func (f Files) Validate() error {
 	for _, field := range []struct{ key, value string }{{"ca", f.CA}, {"cert", f.Cert}, {"key", f.Key}} {
 		if field.value == "" {
-			return fmt.Errorf("%s: want the path of a PEM file", field.key)
+			return model.Fieldf(field.key, "want the path of a PEM file")
 		}
 	}
 	return nil

@@ -1,0 +1,42 @@
+package spool
+
+import (
+	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// Config bounds the log.
+type Config struct {
+	// MaxBytes is the memory that records may take, bookkeeping included. More
+	// bridges a longer outage of the collector (a host of 500 series at 1 s makes
+	// about 1 MiB an hour), less leaves more of the host to its work.
+	MaxBytes model.Bytes `toml:"max_bytes"`
+	// MaxAge is for how long records wait for the collector. More keeps more of a
+	// long outage, less delivers fewer old frames before the newest ones when
+	// it is over.
+	MaxAge time.Duration `toml:"max_age"`
+}
+
+// The bounds of MaxBytes. In the least of it the largest record and its
+// definitions fit.
+const (
+	smallest = 4 * model.MiB
+	largest  = model.TiB
+)
+
+// DefaultConfig returns 64 MiB and one hour.
+func DefaultConfig() Config {
+	return Config{MaxBytes: 64 * model.MiB, MaxAge: time.Hour}
+}
+
+// Validate names the field that is wrong (model.FieldError).
+func (c Config) Validate() error {
+	if c.MaxBytes < smallest || c.MaxBytes > largest {
+		return model.Fieldf("max_bytes", "%s: want %s to %s", c.MaxBytes, smallest, largest)
+	}
+	if c.MaxAge < time.Second {
+		return model.Fieldf("max_age", "%s: want at least 1s", c.MaxAge)
+	}
+	return nil
+}
