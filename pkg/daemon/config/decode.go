@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -165,9 +166,10 @@ func (d *decoder) scalar(v reflect.Value, raw any, key string, secret bool) {
 func setText(v reflect.Value, text string) error {
 	switch kindOf(v.Type()) {
 	case kindText:
+		want := wanted(v) // before the failure may have changed v
 		err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text))
-		if err != nil && example(v) != "" {
-			return fmt.Errorf("%w (want %s)", err, wanted(v))
+		if err != nil && !strings.Contains(err.Error(), "want") {
+			return fmt.Errorf("%w; want %s", err, want)
 		}
 		return err
 	case kindDuration:

@@ -28,11 +28,10 @@ func nearest(name string, candidates []string) string {
 	if len(name) > longest {
 		return ""
 	}
-	plain := strings.NewReplacer("-", "_", " ", "_")
-	name = plain.Replace(strings.ToLower(name))
+	name = strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(name))
 	best, least := "", max(1, len(name)/3)+1
 	for _, candidate := range candidates {
-		if d := distance(name, plain.Replace(strings.ToLower(candidate))); d < least {
+		if d := distance(name, strings.ToLower(candidate)); d < least {
 			best, least = candidate, d
 		}
 	}
@@ -40,6 +39,7 @@ func nearest(name string, candidates []string) string {
 		return best
 	}
 	i := slices.IndexFunc(candidates, func(c string) bool { // max_size for max, interval for poll_interval
+		c = strings.ToLower(c)
 		return len(c) > 3 && strings.Contains(name, c) || len(name) > 3 && strings.Contains(c, name)
 	})
 	if i < 0 {
