@@ -1,0 +1,97 @@
+package sampler
+
+import (
+	"fmt"
+
+	"github.com/cloudless-fleet/cloudless/pkg/frame"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// Recorder turns rounds into records: each part once, a schema before its
+// first frame, key and delta frames. It belongs to one goroutine.
+type Recorder struct {
+	out      Output
+	stream   model.StreamID
+	keyEvery int
+
+	sent    map[frame.PartID]struct{} // given to out in this run
+	schema  *schema                   // given to out, its encoder ready
+	encoder *frame.Encoder
+	buffer  []byte
+	totals  RecorderTotals
+}
+
+// RecorderTotals is what a recorder has handed to its output.
+type RecorderTotals struct{ Parts, Schemas, Frames, KeyFrames, FrameBytes uint64 }
+
+// maxSent bounds the memory of parts that need not be sent again, in parts.
+// When it is full, all are forgotten: sending one twice costs its bytes and
+// nothing else, as parts are named by their content.
+const maxSent = 4096
+
+// NewRecorder returns a recorder that has sent nothing yet.
+func NewRecorder(out Output, stream model.StreamID, keyEvery int) *Recorder {
+	return &Recorder{out: out, stream: stream, keyEvery: keyEvery, sent: map[frame.PartID]struct{}{}}
+}
+
+// Restart forgets what has been sent: the next round begins with all
+// definitions and a key frame.
+func (r *Recorder) Restart() {
+	clear(r.sent)
+	r.schema = nil
+}
+
+// Totals returns what has been handed to the output.
+func (r *Recorder) Totals() RecorderTotals { return r.totals }
+
+// record appends one round. When the output refuses a record, the round is
+// lost, and the next one begins with its schema and a key frame: a delta
+// against a frame that nobody has would be worthless.
+func (r *Recorder) record(at model.Millis, schema *schema, row []float64) error {
+	if r.schema != schema {
+		if err := r.define(schema); err != nil {
+			return err
+		}
+	}
+	var key bool
+	r.buffer, key = r.encoder.Append(r.buffer[:0], at, row)
+	if _, err := r.out.Append(frame.KindFrame, r.stream, key, r.buffer); err != nil {
+		r.schema = nil
+		return fmt.Errorf("append frame: %w", err)
+	}
+	r.totals.Frames++
+	r.totals.FrameBytes += uint64(len(r.buffer))
+	if key {
+		r.totals.KeyFrames++
+	}
+	return nil
+}
+
+// define appends the parts that are not known yet, and the schema.
+func (r *Recorder) define(schema *schema) (err error) {
+	r.schema = nil
+	if len(r.sent)+len(schema.ids) > maxSent {
+		clear(r.sent)
+	}
+	for i, id := range schema.ids {
+		if _, known := r.sent[id]; known {
+			continue
+		}
+		if r.buffer, err = frame.AppendPart(r.buffer[:0], schema.parts[i]); err != nil {
+			return err
+		}
+		if _, err = r.out.Append(frame.KindPart, 0, false, r.buffer); err != nil {
+			return fmt.Errorf("append part of collector %q: %w", schema.parts[i].Collector, err)
+		}
+		r.sent[id] = struct{}{}
+		r.totals.Parts++
+	}
+	r.buffer = frame.AppendSchema(r.buffer[:0], frame.Schema{Parts: schema.ids})
+	if _, err = r.out.Append(frame.KindSchema, r.stream, false, r.buffer); err != nil {
+		return fmt.Errorf("append schema: %w", err)
+	}
+	r.totals.Schemas++
+	r.encoder = frame.NewEncoder(schema.layout, schema.id, r.keyEvery)
+	r.schema = schema
+	return nil
+}
