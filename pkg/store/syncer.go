@@ -1,0 +1,76 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// syncer makes one of the database's logs durable. The database writes a record
+// to its segment file before a commit returns, but leaves the fsync to the
+// kernel; so the files are synced here, by their names. Not safe for
+// concurrent use.
+type syncer struct {
+	dir    string
+	synced int // newest segment that was synced; -1 before the first
+}
+
+func newSyncer(dir string) *syncer { return &syncer{dir: dir, synced: -1} }
+
+// sync returns when everything that was written before the call is on disk.
+// The segment that was newest the last time may have grown since, so it is
+// synced with all newer ones. Older ones did not change. A segment that is gone
+// was removed by the database after its content had been made durable
+// elsewhere, in a checkpoint or a block.
+func (s *syncer) sync() error {
+	newest, err := newestSegment(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the log does not exist before its first record
+	}
+	if err != nil {
+		return fmt.Errorf("sync log %q: %w", s.dir, err)
+	}
+	for segment := max(s.synced, 0); segment <= newest; segment++ {
+		path := filepath.Join(s.dir, fmt.Sprintf("%08d", segment))
+		if err := syncPath(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if newest != s.synced {
+		if err := syncPath(s.dir); err != nil {
+			return err
+		}
+	}
+	s.synced = newest
+	return nil
+}
+
+// newestSegment finds the largest segment number in dir; -1 when there is none.
+func newestSegment(dir string) (int, error) {
+	newest := -1
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil {
+			newest = max(newest, n)
+		}
+	}
+	return newest, err
+}
+
+// syncPath syncs a file or directory.
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		return fmt.Errorf("sync %q: %w", path, err)
+	}
+	return nil
+}
