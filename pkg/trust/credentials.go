@@ -49,13 +49,13 @@ func (f Files) Validate() error {
 // Credentials are a member's own certificate and the authority by which it
 // judges others. All methods are safe for concurrent use.
 type Credentials struct {
-	files   Files
 	now     func() time.Time
 	current atomic.Pointer[material]
 }
 
 // material is what one reading of the files gave; immutable.
 type material struct {
+	files    Files
 	pool     *x509.CertPool
 	leaf     tls.Certificate
 	identity Identity
@@ -64,8 +64,8 @@ type material struct {
 // Load reads the files and checks that they fit together at the time that now
 // gives. now is kept, for verifying peers.
 func Load(files Files, now func() time.Time) (*Credentials, error) {
-	c := &Credentials{files: files, now: now}
-	loaded, err := c.read()
+	c := &Credentials{now: now}
+	loaded, err := c.read(files)
 	if err != nil {
 		return nil, err
 	}
@@ -73,18 +73,28 @@ func Load(files Files, now func() time.Time) (*Credentials, error) {
 	return c, nil
 }
 
-// Reload reads the files again. Connections made from now on use what it read,
-// established ones go on. On error everything stays as it was; a certificate
-// for another identity is such an error (ErrIdentityChanged).
+// Prepare reads files, which may be others than before, and changes nothing
+// yet. Connections made after apply use what was read, established ones go on.
+// A certificate for another identity is an error (ErrIdentityChanged).
+func (c *Credentials) Prepare(files Files) (apply func(), err error) {
+	loaded, err := c.read(files)
+	if err != nil {
+		return nil, err
+	}
+	if was := c.Identity(); loaded.identity != was {
+		return nil, fmt.Errorf("%q: %w: %s, was %s", files.Cert, ErrIdentityChanged, loaded.identity, was)
+	}
+	return func() { c.current.Store(loaded) }, nil
+}
+
+// Reload reads the same files again and uses them as Prepare does. On error
+// everything stays as it was.
 func (c *Credentials) Reload() error {
-	loaded, err := c.read()
+	apply, err := c.Prepare(c.current.Load().files)
 	if err != nil {
 		return err
 	}
-	if was := c.Identity(); loaded.identity != was {
-		return fmt.Errorf("%q: %w: %s, was %s", c.files.Cert, ErrIdentityChanged, loaded.identity, was)
-	}
-	c.current.Store(loaded)
+	apply()
 	return nil
 }
 
@@ -94,35 +104,35 @@ func (c *Credentials) Identity() Identity { return c.current.Load().identity }
 // NotAfter is when the own certificate ends.
 func (c *Credentials) NotAfter() time.Time { return c.current.Load().leaf.Leaf.NotAfter }
 
-func (c *Credentials) read() (*material, error) {
-	if err := c.files.Validate(); err != nil {
+func (c *Credentials) read(files Files) (*material, error) {
+	if err := files.Validate(); err != nil {
 		return nil, fmt.Errorf("load credentials: %w", err)
 	}
-	authorities, fleet, err := readAuthorities(c.files.CA)
+	authorities, fleet, err := readAuthorities(files.CA)
 	if err != nil {
 		return nil, fmt.Errorf("load authority: %w", err)
 	}
-	chain, err := readCerts(c.files.Cert)
+	chain, err := readCerts(files.Cert)
 	if err != nil {
 		return nil, fmt.Errorf("load certificate: %w", err)
 	}
-	key, err := readKey(c.files.Key)
+	key, err := readKey(files.Key)
 	if err != nil {
 		return nil, fmt.Errorf("load key: %w", err)
 	}
 	public, ok := key.Public().(interface{ Equal(x crypto.PublicKey) bool })
 	if !ok || !public.Equal(chain[0].PublicKey) {
-		return nil, fmt.Errorf("load credentials: %q and %q: %w", c.files.Cert, c.files.Key, ErrKeyMismatch)
+		return nil, fmt.Errorf("load credentials: %q and %q: %w", files.Cert, files.Key, ErrKeyMismatch)
 	}
-	identity, err := c.check(chain, authorities, fleet)
+	identity, err := c.check(chain, authorities, fleet, files.CA)
 	if err != nil {
-		return nil, fmt.Errorf("load certificate %q: %w", c.files.Cert, err)
+		return nil, fmt.Errorf("load certificate %q: %w", files.Cert, err)
 	}
 	leaf := tls.Certificate{PrivateKey: key, Leaf: chain[0]}
 	for _, cert := range chain {
 		leaf.Certificate = append(leaf.Certificate, cert.Raw)
 	}
-	return &material{pool: poolOf(authorities), leaf: leaf, identity: identity}, nil
+	return &material{files: files, pool: poolOf(authorities), leaf: leaf, identity: identity}, nil
 }
 
 // readAuthorities reads a CA file: one fleet's authorities and nothing else.
@@ -146,14 +156,14 @@ func readAuthorities(path string) (authorities []*x509.Certificate, fleet string
 
 // check tells what an operator needs to know, the likeliest mistake first,
 // where the library would only say that the chain does not verify.
-func (c *Credentials) check(chain, authorities []*x509.Certificate, fleet string) (Identity, error) {
+func (c *Credentials) check(chain, authorities []*x509.Certificate, fleet, caPath string) (Identity, error) {
 	leaf, now := chain[0], c.now()
 	identity, err := CertificateIdentity(leaf)
 	if err != nil {
 		return Identity{}, err
 	}
 	if identity.Fleet != fleet {
-		return Identity{}, fmt.Errorf("%w: it is of %q, %q is of %q", ErrForeignFleet, identity.Fleet, c.files.CA, fleet)
+		return Identity{}, fmt.Errorf("%w: it is of %q, %q is of %q", ErrForeignFleet, identity.Fleet, caPath, fleet)
 	}
 	if !now.Before(leaf.NotAfter) {
 		return Identity{}, fmt.Errorf("%w on %s, now is %s", ErrExpired, stamp(leaf.NotAfter), stamp(now))
@@ -164,7 +174,7 @@ func (c *Credentials) check(chain, authorities []*x509.Certificate, fleet string
 	options := x509.VerifyOptions{Roots: poolOf(authorities), Intermediates: poolOf(chain[1:]), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	if _, err := leaf.Verify(options); err != nil {
-		return Identity{}, fmt.Errorf("%w, %q: %w", ErrNotSigned, c.files.CA, err)
+		return Identity{}, fmt.Errorf("%w, %q: %w", ErrNotSigned, caPath, err)
 	}
 	return identity, nil
 }

@@ -248,7 +248,7 @@ func TestServerConfigFollowsReload(t *testing.T) {
 		t.Errorf("after the reload, authority new on both sides: client %v, server %v", clientErr, serverErr)
 	}
 	bundle := member(t, old, worker(), noon)
-	if err := os.WriteFile(bundle.files.CA, both, certMode); err != nil {
+	if err := os.WriteFile(bundle.current.Load().files.CA, both, certMode); err != nil {
 		t.Fatal(err)
 	}
 	if err := bundle.Reload(); err != nil {
