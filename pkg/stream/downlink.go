@@ -1,0 +1,169 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// downlink is one connection of a Server. Two goroutines share it: the reader
+// (run itself) gives records to the session and never writes; the writer sends
+// acknowledgements, rejections, windows, pings and answers to pings.
+type downlink struct {
+	server  *Server
+	worker  model.WorkerID
+	addr    netip.AddrPort
+	since   time.Time
+	wire    *wire
+	ctx     context.Context // ends with the server or when the worker connects again
+	cancel  context.CancelCauseFunc
+	boot    model.BootID
+	session Session
+	resume  uint64
+	latest  uint64        // number of the newest record read; the reader's
+	wake    chan struct{} // capacity 1: something for the writer to look at
+
+	mu       sync.Mutex
+	flight   flight // read, and not acknowledged
+	accepted uint64 // newest record that the session took
+	handled  uint64 // newest record that was taken or rejected
+	acked    uint64
+	granted  uint32 // the window, as last told
+	most     uint32 // the largest window that was ever told
+	asked    *question
+	pinged   int64
+	rejects  []reject
+	clock    clockFilter
+	counts   counts
+}
+
+// counts are a connection's counters.
+type counts struct{ records, bytes, missing, rejected uint64 }
+
+// run does it all; the error says why the connection ended and is never nil.
+func (d *downlink) run() error {
+	h, received, err := d.hear()
+	if err != nil {
+		return err
+	}
+	release, err := d.server.claim(d)
+	defer release()
+	if err != nil {
+		return err
+	}
+	if err := d.open(h, received); err != nil {
+		return err
+	}
+	defer d.server.unregister(d)
+	defer d.close()
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := d.write(stop); err != nil {
+			d.cancel(err) // takes the reader along
+		}
+	}()
+	err = d.read()
+	if d.ctx.Err() != nil {
+		err = context.Cause(d.ctx)
+	}
+	d.wire.lastWords()
+	close(stop) // the writer sends what is due and returns
+	<-done
+	return err
+}
+
+// hear waits for the hello.
+func (d *downlink) hear() (hello, int64, error) {
+	d.wire.limit(time.Now().Add(d.server.config.HelloTimeout))
+	m, err := d.wire.readMessage()
+	if d.ctx.Err() != nil {
+		return hello{}, 0, context.Cause(d.ctx)
+	}
+	if err != nil {
+		return hello{}, 0, err
+	}
+	h, ok := m.(hello)
+	if !ok {
+		return hello{}, 0, ended(EndProtocol, fmt.Errorf("the first message is of type %d, want a hello", m.kind()))
+	}
+	d.wire.limit(time.Time{})
+	if d.ctx.Err() != nil { // the limit that this set may just have been lifted
+		return hello{}, 0, context.Cause(d.ctx)
+	}
+	return h, d.server.deps.Now().UnixNano(), nil
+}
+
+// open begins the session and welcomes the worker.
+func (d *downlink) open(h hello, received int64) error {
+	ctx, cancel := context.WithTimeout(d.ctx, d.server.config.HelloTimeout)
+	defer cancel()
+	offset := time.Duration(h.clock - received)
+	session, err := d.server.deps.Sink.Open(ctx, Peer{Worker: d.worker, Boot: h.boot, Addr: d.addr,
+		First: h.first, Next: h.next, ClockOffset: offset})
+	if err != nil {
+		if d.ctx.Err() != nil {
+			return context.Cause(d.ctx)
+		}
+		return sinkError(fmt.Errorf("open session: %w", err))
+	}
+	d.session, d.boot = session, h.boot
+	if err := d.welcome(h, received); err != nil {
+		d.close()
+		return err
+	}
+	d.server.register(d)
+	d.server.log.Info("worker's stream established", logkey.Worker, d.worker, logkey.Addr, d.addr, logkey.Boot, d.boot, logkey.Seq, d.resume)
+	return nil
+}
+
+func (d *downlink) welcome(h hello, received int64) error {
+	d.resume = d.session.Resume()
+	wanted := d.session.Wanted(h.parts)
+	if len(wanted) != len(h.parts) {
+		return ended(EndFailed, fmt.Errorf("session wants %d of %d parts", len(wanted), len(h.parts)))
+	}
+	d.granted = d.server.grant()
+	d.most = d.granted
+	d.accepted, d.handled, d.acked = d.resume, d.resume, d.resume
+	return d.wire.write(appendMessage(nil, welcome{resume: d.resume, window: d.granted, received: received,
+		sent: d.server.deps.Now().UnixNano(), wanted: wanted}))
+}
+
+func (d *downlink) close() {
+	if err := d.session.Close(); err != nil {
+		d.server.log.Error("close session", logkey.Worker, d.worker, logkey.Err, err)
+	}
+}
+
+// sinkError gives an error of the sink its reason.
+func sinkError(err error) error {
+	if refusalIn(err) != nil {
+		return err
+	}
+	return ended(EndFailed, err)
+}
+
+// nudge makes the writer look for something to send.
+func (d *downlink) nudge() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// addrOf returns the peer's address, or the zero value if it has none.
+func addrOf(conn net.Conn) netip.AddrPort {
+	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	at := tcp.AddrPort()
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+}

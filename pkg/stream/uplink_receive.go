@@ -1,0 +1,117 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
+)
+
+// receive takes the collector's messages until the connection ends, and says
+// why it did.
+func (u *uplink) receive() error {
+	defer u.wire.release()
+	for {
+		m, err := u.wire.readMessage()
+		if err == nil {
+			err = u.take(m)
+		}
+		if err == nil {
+			continue
+		}
+		u.mu.Lock()
+		leaving := u.leaving
+		u.mu.Unlock()
+		if leaving != nil {
+			return leaving
+		}
+		return err
+	}
+}
+
+// errLanded ends the reading once everything sent before the goodbye is
+// acknowledged.
+var errLanded = errors.New("everything is acknowledged")
+
+func (u *uplink) take(m message) error {
+	switch m := m.(type) {
+	case ack:
+		return u.takeAck(m)
+	case window:
+		u.mu.Lock()
+		u.window = uint64(m.bytes)
+		u.mu.Unlock()
+		u.client.count(func(s *ClientStats) { s.Window = uint64(m.bytes) })
+		u.openRoom()
+	case ping:
+		select {
+		case u.asked <- question{m.sent, u.client.deps.Now().UnixNano()}:
+		default: // the one before is not answered yet, and is sign of life enough
+		}
+	case pong:
+		u.takePong(m)
+	case reject:
+		u.takeReject(m)
+	case refuse:
+		return &m.Refusal
+	default:
+		return ended(EndProtocol, fmt.Errorf("the collector sent a message of type %d", m.kind()))
+	}
+	return nil
+}
+
+func (u *uplink) takeAck(m ack) error {
+	u.mu.Lock()
+	if m.through <= u.acked || m.through > u.sent {
+		defer u.mu.Unlock()
+		return ended(EndProtocol, fmt.Errorf("acknowledgement of record %d, acknowledged %d, sent %d", m.through, u.acked, u.sent))
+	}
+	before := u.flight.bytes
+	u.flight.release(m.through)
+	flying := u.flight.bytes
+	u.acked = m.through
+	landed := u.leaving != nil && flying == 0
+	u.mu.Unlock()
+
+	u.client.deps.Source.Acked(m.through)
+	u.client.count(func(s *ClientStats) {
+		s.AckedSeq, s.InFlight = m.through, flying
+		s.AckedBytes += before - flying
+	})
+	u.openRoom()
+	if landed {
+		return errLanded
+	}
+	return nil
+}
+
+func (u *uplink) openRoom() {
+	select {
+	case u.room <- struct{}{}:
+	default:
+	}
+}
+
+func (u *uplink) takePong(m pong) {
+	answered := u.client.deps.Now().UnixNano()
+	u.mu.Lock()
+	mine := m.ping == u.pinged && m.ping != 0
+	u.pinged = 0
+	u.mu.Unlock()
+	if !mine {
+		return // late; its times are as good as none
+	}
+	u.client.mu.Lock()
+	defer u.client.mu.Unlock()
+	u.client.clock.add(exchange{m.ping, m.received, m.sent, answered})
+}
+
+func (u *uplink) takeReject(m reject) {
+	cause := m.cause.known()
+	u.client.count(func(s *ClientStats) {
+		s.Rejected[cause] += uint64(m.records)
+		s.LastReject = Refusal{Cause: cause, Text: m.text, Permanent: true}
+	})
+	u.client.log.Warn("collector gave up records", logkey.Reason, cause.String(), logkey.Seq, m.from,
+		logkey.Count, m.records, logkey.Err, m.text)
+}

@@ -1,0 +1,174 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/frame"
+)
+
+// send sends the context and then records, until ctx ends: then it returns nil.
+func (u *uplink) send(ctx context.Context, offered offer) error {
+	source, batch := u.client.deps.Source, int(u.client.config.Batch)
+	before, err := source.Context(u.resume, offered.known())
+	if err != nil {
+		return ended(EndFailed, fmt.Errorf("context of record %d: %w", u.resume, err))
+	}
+	if err := u.sendContext(ctx, before, batch); err != nil {
+		return err
+	}
+	after := u.resume
+	var buffer []byte
+	for {
+		room, err := u.waitForRoom(ctx)
+		if err != nil {
+			return nil // stopping
+		}
+		var last uint64
+		buffer, last, err = source.Next(ctx, after, append(buffer[:0], make([]byte, headerSize)...), min(room, batch))
+		size := len(buffer) - headerSize
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil
+		case err == nil && (last <= after || size <= 0 || size > maxBody):
+			err = fmt.Errorf("%d bytes up to record %d", size, last)
+			fallthrough
+		case err != nil:
+			return ended(EndFailed, fmt.Errorf("next records after %d: %w", after, err))
+		}
+		after = last
+		u.launch(last, size) // before it is sent, or its ack could come first
+		putHeader(buffer, kindRecords)
+		if err := u.write(buffer); err != nil {
+			return err
+		}
+	}
+}
+
+// sendContext sends encoded records in messages of about most bytes.
+func (u *uplink) sendContext(ctx context.Context, encoded []byte, most int) error {
+	u.client.count(func(s *ClientStats) {
+		s.SentBytes += uint64(len(encoded))
+		s.ContextBytes += uint64(len(encoded))
+	})
+	for len(encoded) > 0 && ctx.Err() == nil {
+		n := 0
+		for n < len(encoded) {
+			_, size, err := frame.ParseRecord(encoded[n:])
+			if err != nil {
+				return ended(EndFailed, fmt.Errorf("own record for context: %w", err))
+			}
+			if n > 0 && n+size > most {
+				break
+			}
+			n += size
+		}
+		if err := u.write(appendMessage(nil, records{encoded[:n]})); err != nil {
+			return err
+		}
+		encoded = encoded[n:]
+	}
+	return nil
+}
+
+// waitForRoom waits until less than the window is in flight and returns how
+// much more may be. It fails only when ctx ends.
+func (u *uplink) waitForRoom(ctx context.Context) (int, error) {
+	for waited := false; ; waited = true {
+		u.mu.Lock()
+		window, flying := u.window, u.flight.bytes
+		u.mu.Unlock()
+		if flying < window {
+			return int(window - flying), ctx.Err()
+		}
+		if !waited {
+			u.client.count(func(s *ClientStats) { s.Blocked++ })
+		}
+		select {
+		case <-u.room:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// launch notes that records are on their way.
+func (u *uplink) launch(last uint64, size int) {
+	u.mu.Lock()
+	u.flight.add(leg{through: last, bytes: uint64(size)})
+	u.sent = last
+	flying := u.flight.bytes
+	u.mu.Unlock()
+	u.client.count(func(s *ClientStats) {
+		s.SentSeq, s.InFlight = last, flying
+		s.SentBytes += uint64(size)
+	})
+}
+
+func (u *uplink) write(encoded []byte) error {
+	u.sendMu.Lock()
+	defer u.sendMu.Unlock()
+	return u.wire.write(encoded)
+}
+
+// keep pings, answers pings, and says goodbye when the client stops or its
+// endpoint is no longer addr. It returns nil when live ends.
+func (u *uplink) keep(live context.Context, stopSending func(), addr string) error {
+	ticker := time.NewTicker(u.client.config.PingInterval)
+	defer ticker.Stop()
+	for {
+		now, moved := u.client.target()
+		if now != addr {
+			return u.leave(live, stopSending, errMoved)
+		}
+		var err error
+		select {
+		case <-live.Done():
+			return nil
+		case <-u.ctx.Done():
+			return u.leave(live, stopSending, errStopped)
+		case <-moved:
+		case q := <-u.asked:
+			err = u.write(appendMessage(nil, pong{q.sent, q.received, u.client.deps.Now().UnixNano()}))
+		case <-ticker.C:
+			err = u.ping()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (u *uplink) ping() error {
+	sent := u.client.deps.Now().UnixNano()
+	u.mu.Lock()
+	u.pinged = sent
+	u.mu.Unlock()
+	return u.write(appendMessage(nil, ping{sent}))
+}
+
+// leave says goodbye and gives the collector StopTimeout to acknowledge what
+// is in flight. It returns why, or nil when the reader has found the end.
+func (u *uplink) leave(live context.Context, stopSending func(), why error) error {
+	stopSending()
+	if err := u.write(appendMessage(nil, bye{})); err != nil {
+		return why
+	}
+	u.mu.Lock()
+	u.leaving = why
+	landed := u.flight.bytes == 0
+	u.mu.Unlock()
+	if landed {
+		return why
+	}
+	u.wire.limit(time.Now().Add(u.client.config.StopTimeout))
+	<-live.Done()
+	return nil
+}
+
+func (c *Client) count(add func(*ClientStats)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	add(&c.stats)
+}
