@@ -12,31 +12,35 @@ import (
 // checkPart holds a part against the rules of the vocabulary and the limits of
 // the format.
 func checkPart(p *model.Part) error {
-	if err := checkText(p.Collector, MaxName); err != nil || p.Collector == "" {
-		return fmt.Errorf("collector %.40q: %w", p.Collector, orInvalid(err))
+	if p.Collector == "" {
+		return fmt.Errorf("no collector: %w", ErrInvalid)
+	}
+	if err := checkText(p.Collector, MaxName); err != nil {
+		return fmt.Errorf("collector %.40q: %w", p.Collector, err)
 	}
 	if len(p.Families) == 0 {
 		return fmt.Errorf("collector %q has no families: %w", p.Collector, ErrInvalid)
 	}
 	names := make(map[string]struct{}, len(p.Families))
-	columns := 0
+	columns, text := 0, 0
 	for i := range p.Families {
 		family := &p.Families[i]
-		if err := checkFamily(family); err != nil {
+		if columns += len(family.Series); columns > MaxPartColumns {
+			return fmt.Errorf("collector %q: more than %d series: %w", p.Collector, MaxPartColumns, ErrLimit)
+		}
+		if err := checkFamily(family, &text); err != nil {
 			return fmt.Errorf("collector %q, family %d %.40q: %w", p.Collector, i, family.Name, err)
 		}
 		if _, twice := names[family.Name]; twice {
 			return fmt.Errorf("collector %q: family %q twice: %w", p.Collector, family.Name, ErrInvalid)
 		}
 		names[family.Name] = struct{}{}
-		if columns += len(family.Series); columns > MaxPartColumns {
-			return fmt.Errorf("collector %q: more than %d series: %w", p.Collector, MaxPartColumns, ErrLimit)
-		}
 	}
 	return nil
 }
 
-func checkFamily(f *model.Family) error {
+// checkFamily adds the length of what the family's series are called to text.
+func checkFamily(f *model.Family, text *int) error {
 	if !isName(f.Name, true) {
 		return fmt.Errorf("not a metric name: %w", ErrInvalid)
 	}
@@ -55,11 +59,15 @@ func checkFamily(f *model.Family) error {
 	if len(f.Series) == 0 {
 		return fmt.Errorf("no series: %w", ErrInvalid)
 	}
-	if len(f.Series) > MaxPartColumns {
-		return fmt.Errorf("%d series: %w", len(f.Series), ErrLimit)
-	}
 	seen := make(seriesSet, len(f.Series))
 	for i, labels := range f.Series {
+		*text += len(f.Name)
+		for _, label := range labels {
+			*text += len(label.Name) + len(label.Value)
+		}
+		if *text > MaxPartText {
+			return fmt.Errorf("series %d: more than %d bytes of names and labels in the part: %w", i, MaxPartText, ErrLimit)
+		}
 		if err := checkLabels(labels); err != nil {
 			return fmt.Errorf("series %d: %w", i, err)
 		}
@@ -167,11 +175,4 @@ func checkText(text string, most int) error {
 		return fmt.Errorf("not UTF-8: %w", ErrInvalid)
 	}
 	return nil
-}
-
-func orInvalid(err error) error {
-	if err != nil {
-		return err
-	}
-	return ErrInvalid
 }

@@ -1,7 +1,6 @@
 package frame
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/bits"
 
@@ -24,7 +23,7 @@ func NewDecoder(l *Layout, id SchemaID) *Decoder {
 	d := &Decoder{
 		layout: l,
 		schema: id,
-		row:    make([]float64, l.Columns()),
+		row:    make([]float64, l.Columns(), l.Columns()+blockColumns),
 		parts:  make([]byte, l.partMap()),
 	}
 	d.forget()
@@ -36,7 +35,7 @@ func (d *Decoder) At() model.Millis { return d.base.at }
 
 // Row is the newest row. It belongs to the decoder and is valid until the next
 // call of Decode.
-func (d *Decoder) Row() []float64 { return d.row }
+func (d *Decoder) Row() []float64 { return d.row[:len(d.row):len(d.row)] }
 
 // Changed reports whether any column of a part may differ from the frame
 // before. After a key frame or an error that is all of them.
@@ -89,15 +88,15 @@ func (d *Decoder) decode(payload []byte, at int) error {
 			if part+1 >= len(starts) {
 				return fmt.Errorf("frame names part %d of %d: %w", part, len(starts)-1, ErrMalformed)
 			}
-			size, start := getVarint(payload, at)
-			if start > len(payload) || size > uint64(len(payload)-start) {
+			start, end := partSpan(payload, at)
+			if end > len(payload) {
 				return fmt.Errorf("part %d at byte %d of %d: cut off: %w", part, at, len(payload), ErrMalformed)
 			}
-			at = start + int(size)
 			from, to := starts[part], starts[part+1]
-			if err := getPart(payload, start, at, d.row[from:to], ones[from:to]); err != nil {
+			if err := getPart(payload, start, end, d.row[from:to], ones[from:to]); err != nil {
 				return fmt.Errorf("part %d: %w", part, err)
 			}
+			at = end
 		}
 	}
 	if at != len(payload) {
@@ -106,57 +105,48 @@ func (d *Decoder) decode(payload []byte, at int) error {
 	return nil
 }
 
-// getPart applies the part at payload[at:end] to its columns.
+// partSpan reads the length of a part at b[at] and returns where the part
+// begins and ends. An end beyond len(b) means that it is cut off.
+func partSpan(b []byte, at int) (start, end int) {
+	if at < len(b) && b[at]&1 != 0 { // most lengths are one byte
+		return at + 1, at + 1 + int(b[at]>>1)
+	}
+	return longSpan(b, at)
+}
+
+func longSpan(b []byte, at int) (start, end int) {
+	size, start := getVarint(b, at)
+	if start > len(b) || size > uint64(len(b)-start) {
+		return start, len(b) + 1
+	}
+	return start, start + int(size)
+}
+
+// getPart applies the part at payload[at:end] to its columns. row and ones have
+// room for whole blocks.
 func getPart(payload []byte, at, end int, row, ones []float64) (err error) {
+	changed := uint64(0)
 	for len(row) > 0 {
 		n := min(len(row), blockColumns)
 		mask, next := getMask(payload, at, n)
 		if next > end {
-			return fmt.Errorf("byte %d: change mask cut off: %w", at, ErrMalformed)
+			return fmt.Errorf("byte %d: change mask: %w", at, ErrMalformed)
 		}
 		at = next
+		changed |= mask
 		if mask != 0 {
 			if mask>>(n-1)>>1 != 0 {
 				return fmt.Errorf("byte %d: change mask beyond column %d: %w", at, n, ErrMalformed)
 			}
-			if at, err = getValues(payload, at, mask, row[:n], ones[:n]); err != nil {
+			if at, err = getValues(payload, at, mask, (*[blockColumns]float64)(row[:blockColumns]),
+				(*[blockColumns]float64)(ones[:blockColumns])); err != nil {
 				return err
 			}
 		}
 		row, ones = row[n:], ones[n:]
 	}
-	if at != end {
-		return fmt.Errorf("ends at byte %d instead of %d: %w", at, end, ErrMalformed)
+	if at != end || changed == 0 {
+		return fmt.Errorf("ends at byte %d instead of %d, changes %#x: %w", at, end, changed, ErrMalformed)
 	}
 	return nil
-}
-
-// getValues applies the columns of a block that mask names. What it returns
-// may lie beyond the part's or even the payload's end: its caller compares.
-func getValues(payload []byte, at int, mask uint64, row, ones []float64) (int, error) {
-	for ; mask != 0; mask &= mask - 1 {
-		i := bits.TrailingZeros64(mask)
-		before, one := row[i], ones[i]
-		var u uint64
-		if at+8 <= len(payload) && payload[at] != 0 {
-			word := binary.LittleEndian.Uint64(payload[at : at+8])
-			more := bits.TrailingZeros8(uint8(word))
-			u = shortVarint(word, more)
-			at += more + 1
-		} else {
-			u, at = getVarint(payload, at)
-		}
-		if u == escape {
-			value, next, err := getEscape(payload, at, before, one)
-			if err != nil {
-				return 0, err
-			}
-			row[i], at = value, next
-			continue
-		}
-		base := units(before, one)
-		n := base + unzigzag(u)<<step(base)
-		row[i] = float64(n) / one
-	}
-	return at, nil
 }

@@ -2,8 +2,6 @@ package frame
 
 import (
 	"fmt"
-	"math"
-	"math/bits"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
@@ -14,9 +12,10 @@ type Encoder struct {
 	layout   *Layout
 	schema   SchemaID
 	keyEvery int
-	previous []float64
-	header   Header // of the frame written last
+	previous []uint64 // bits of the newest row
+	header   Header   // of the frame written last
 	started  bool
+	changes  changeSet
 	buffer   []byte
 }
 
@@ -30,7 +29,8 @@ func NewEncoder(l *Layout, id SchemaID, keyEvery int) *Encoder {
 		layout:   l,
 		schema:   id,
 		keyEvery: min(max(keyEvery, 1), MaxSinceKey+1),
-		previous: make([]float64, l.Columns()),
+		previous: make([]uint64, l.Columns(), l.Columns()+blockColumns),
+		changes:  newChangeSet(l.Columns()),
 		buffer:   make([]byte, l.maxFrame()),
 	}
 }
@@ -50,10 +50,10 @@ func (e *Encoder) Append(dst []byte, at model.Millis, row []float64) (out []byte
 	end := body + e.layout.partMap()
 	parts := e.buffer[body:end]
 	clear(parts)
+	e.changes.diff(row, e.previous)
 	starts := e.layout.starts
 	for i := range len(starts) - 1 {
-		from, to := starts[i], starts[i+1]
-		next := putPart(e.buffer, end+1, row[from:to], e.previous[from:to], e.layout.ones[from:to])
+		next := e.putPart(end+1, row, starts[i], starts[i+1])
 		if next == end+1 {
 			continue
 		}
@@ -75,41 +75,22 @@ func (e *Encoder) next(at model.Millis) {
 	e.header = Header{At: at, SinceKey: e.header.SinceKey + 1, Base: e.header.At}
 }
 
-// putPart writes to buf, from at on, how row differs from previous, and makes
-// previous equal to row. It returns the position after it, which is at when the
-// two are equal. All slices but buf are of one length.
-func putPart(buf []byte, at int, row, previous, ones []float64) int {
+// putPart writes the changes of the columns of a part to the buffer, from `at`
+// on. It returns the position after them, which is at when there are none.
+func (e *Encoder) putPart(at int, row []float64, from, to int) int {
 	start, changed := at, uint64(0)
-	for len(row) > 0 {
-		n := min(len(row), blockColumns)
-		mask := diff64(row[:n], previous[:n])
+	for ; from < to; from += blockColumns {
+		n := min(to-from, blockColumns)
+		mask := e.changes.block(from, n)
 		changed |= mask
-		at = putMask(buf, at, mask, n)
+		at = putMask(e.buffer, at, mask, n)
 		if mask != 0 {
-			at = putValues(buf, at, mask, row[:n], previous[:n], ones[:n])
+			at = putValues(e.buffer, at, mask, row[from:], (*[blockColumns]uint64)(e.previous[from:from+blockColumns]),
+				(*[blockColumns]float64)(e.layout.ones[from:from+blockColumns]))
 		}
-		row, previous, ones = row[n:], previous[n:], ones[n:]
 	}
 	if changed == 0 {
 		return start
-	}
-	return at
-}
-
-// putValues writes the columns of a block that mask names.
-func putValues(buf []byte, at int, mask uint64, row, previous, ones []float64) int {
-	for ; mask != 0; mask &= mask - 1 {
-		i := bits.TrailingZeros64(mask)
-		value, before, one := row[i], previous[i], ones[i]
-		previous[i] = value
-		base, n := units(before, one), units(value, one)
-		delta, shift := n-base, step(base)
-		inexact := math.Float64bits(float64(n)/one) ^ math.Float64bits(value)
-		if inexact|uint64(delta)&(1<<shift-1) != 0 || delta == 0 {
-			at = putEscape(buf, at, value, before, one)
-			continue
-		}
-		at = putVarint(buf, at, zigzag(delta>>shift))
 	}
 	return at
 }

@@ -2,6 +2,7 @@ package frame
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
@@ -12,7 +13,7 @@ import (
 // serves all streams of a schema, from any number of goroutines.
 type Layout struct {
 	starts []int     // first column of each part, then the number of columns
-	ones   []float64 // per column: how many units of its scale make 1.0
+	ones   []float64 // per column: how many units of its scale make 1.0; room for a block behind
 }
 
 // NewLayout lays out the columns of parts one after the other. It fails with
@@ -37,6 +38,7 @@ func NewLayout(parts []model.Part) (*Layout, error) {
 		}
 		l.starts = append(l.starts, len(l.ones))
 	}
+	l.ones = slices.Grow(l.ones, blockColumns)
 	if err := checkShared(parts); err != nil {
 		return nil, fmt.Errorf("layout: %w", err)
 	}

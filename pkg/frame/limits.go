@@ -16,6 +16,10 @@ const (
 	MaxParts = 1 << 10
 	// MaxPartColumns is the number of columns of one part.
 	MaxPartColumns = 1 << 14
+	// MaxPartText is the length of the names and label values of all series of
+	// one part, those that repeat counted every time, in bytes. What is small
+	// when encoded must not become huge when it is spelled out.
+	MaxPartText = 4 << 20
 	// MaxSinceKey is the number of delta frames that can follow a key frame.
 	MaxSinceKey = 1<<20 - 1
 	// MaxScale is the number of decimal digits after the point that a family

@@ -10,7 +10,8 @@ import (
 const partVersion = 0x01
 
 // AppendPart appends the encoded part to dst. It fails with ErrInvalid or
-// ErrLimit when the part breaks a rule (see the package comment), and then returns dst as it was.
+// ErrLimit when the part breaks a rule of this
+// package, and then returns dst as it was.
 func AppendPart(dst []byte, p model.Part) ([]byte, error) {
 	if err := checkPart(&p); err != nil {
 		return dst, fmt.Errorf("encode part: %w", err)
@@ -79,8 +80,9 @@ func ParsePart(b []byte) (model.Part, error) {
 // textReader reads what textWriter wrote.
 type textReader struct {
 	reader
-	texts []string
-	known map[string]struct{}
+	texts   []string
+	known   map[string]struct{}
+	columns int
 }
 
 // The shortest encodings in bytes, which bound how many can follow.
@@ -110,6 +112,9 @@ func (r *textReader) family(f *model.Family) {
 	f.Type = model.MetricType(r.byte())
 	f.Scale = r.byte()
 	series := r.count(MaxPartColumns, minSeries)
+	if r.columns += series; r.columns > MaxPartColumns {
+		r.fail(ErrLimit, "more than %d series", MaxPartColumns)
+	}
 	if r.err != nil {
 		return
 	}

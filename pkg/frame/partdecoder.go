@@ -28,7 +28,7 @@ func NewPartDecoder(l *Layout, id SchemaID, part int) *PartDecoder {
 	from, to := l.PartRange(part)
 	d := &PartDecoder{
 		schema: id,
-		row:    make([]float64, to-from),
+		row:    make([]float64, to-from, to-from+blockColumns),
 		ones:   l.ones[from:to],
 		part:   part,
 		parts:  l.Parts(),
@@ -43,7 +43,7 @@ func (d *PartDecoder) At() model.Millis { return d.base.at }
 
 // Row is the part's columns in the newest frame. It belongs to the decoder and
 // is valid until the next call of Decode.
-func (d *PartDecoder) Row() []float64 { return d.row }
+func (d *PartDecoder) Row() []float64 { return d.row[:len(d.row):len(d.row)] }
 
 // Changed reports whether any of the part's columns may differ from the frame
 // before: after a key frame or an error always.
@@ -85,22 +85,19 @@ func (d *PartDecoder) decode(payload []byte, at int) error {
 	if !d.changed {
 		return nil
 	}
-	before := bits.OnesCount8(parts[index] & (1<<(d.part&7) - 1))
+	skip := bits.OnesCount8(parts[index] & (1<<(d.part&7) - 1))
 	for _, b := range parts[:index] {
-		before += bits.OnesCount8(b)
+		skip += bits.OnesCount8(b)
 	}
-	for {
-		size, start := getVarint(payload, at)
-		if start > len(payload) || size > uint64(len(payload)-start) {
-			return fmt.Errorf("part at byte %d of %d: cut off: %w", at, len(payload), ErrMalformed)
-		}
-		at = start + int(size)
-		if before--; before >= 0 {
-			continue
-		}
-		if err := getPart(payload, start, at, d.row, d.ones); err != nil {
-			return fmt.Errorf("part %d: %w", d.part, err)
-		}
-		return nil
+	start, end := partSpan(payload, at)
+	for ; skip > 0 && end <= len(payload); skip-- {
+		start, end = partSpan(payload, end)
 	}
+	if end > len(payload) {
+		return fmt.Errorf("frame of %d bytes: cut off before the end of part %d: %w", len(payload), d.part, ErrMalformed)
+	}
+	if err := getPart(payload, start, end, d.row, d.ones); err != nil {
+		return fmt.Errorf("part %d: %w", d.part, err)
+	}
+	return nil
 }

@@ -7,7 +7,8 @@ import (
 	"math/bits"
 )
 
-// The coding of one changed value, see the package comment.
+// The coding of one changed value, see the package comment. This file says all
+// of it; block.go repeats the common case in a hurry.
 const (
 	// maxUnits bounds the magnitude of a value counted in units of its scale.
 	// Beyond it, and for NaN and the infinities, the count is taken as zero.
@@ -17,7 +18,7 @@ const (
 	page     = 1 << pageBits
 	pageBits = 12
 
-	escape     = 0    // instead of a delta: a control byte follows
+	escape     = 1    // first byte, instead of a delta: a control byte follows
 	plainDelta = 0x40 // control byte: a delta in ones and a correction in ulps
 	maxControl = 0x80
 	maxUlps    = (maxControl - plainDelta) / 2
@@ -44,43 +45,54 @@ func step(base int64) uint {
 	return uint((off-1)&uint64(base|-base)>>63) * pageBits
 }
 
-// putEscape codes, at buf[at:], the value that follows previous and that no
-// short delta says exactly, and returns the position after it.
-func putEscape(buf []byte, at int, value, previous, ones float64) int {
-	buf[at] = 1 // the varint of escape
-	at++
-	n, is := units(value, ones), math.Float64bits(value)
-	ulps := int64(is - math.Float64bits(float64(n)/ones))
-	if -maxUlps <= ulps && ulps < maxUlps {
-		buf[at] = plainDelta + byte(zigzag(ulps))
-		return putVarint(buf, at+1, zigzag(n-units(previous, ones)))
+// putValue writes, at buf[at:], the value that follows previous, both as bits,
+// and returns the position after it.
+func putValue(buf []byte, at int, value, previous uint64, ones float64) int {
+	base := units(math.Float64frombits(previous), ones)
+	n := units(math.Float64frombits(value), ones)
+	delta, shift := n-base, step(base)
+	ulps := int64(value - math.Float64bits(float64(n)/ones))
+	switch {
+	case ulps == 0 && delta != 0 && delta&(1<<shift-1) == 0:
+		return putVarint(buf, at, zigzag(delta>>shift))
+	case -maxUlps <= ulps && ulps < maxUlps:
+		buf[at], buf[at+1] = escape, plainDelta+byte(zigzag(ulps))
+		return putVarint(buf, at+2, zigzag(delta))
 	}
-	x := is ^ math.Float64bits(previous)
+	x := value ^ previous
 	skip := bits.TrailingZeros64(x) / 8
 	size := 8 - bits.LeadingZeros64(x)/8 - skip
-	buf[at] = byte(skip<<3 | size - 1)
-	binary.LittleEndian.PutUint64(buf[at+1:], x>>(8*skip))
-	return at + 1 + size
+	buf[at], buf[at+1] = escape, byte(skip<<3|(size-1))
+	binary.LittleEndian.PutUint64(buf[at+2:], x>>(8*skip))
+	return at + 2 + size
 }
 
-// getEscape decodes what putEscape wrote after the escape varint.
-func getEscape(b []byte, at int, previous, ones float64) (value float64, next int, err error) {
-	if at >= len(b) {
-		return 0, 0, fmt.Errorf("byte %d: cut off: %w", at, ErrMalformed)
-	}
-	control := b[at]
-	at++
-	if control >= maxControl {
-		return 0, 0, fmt.Errorf("byte %d: control byte %#x: %w", at-1, control, ErrMalformed)
-	}
-	if control >= plainDelta {
+// getValue is the inverse of putValue.
+func getValue(b []byte, at int, previous, ones float64) (value float64, next int, err error) {
+	base := units(previous, ones)
+	if at < len(b) && b[at] != escape {
 		u, next := getVarint(b, at)
 		if next > len(b) {
-			return 0, 0, fmt.Errorf("byte %d: cut off: %w", at, ErrMalformed)
+			return 0, 0, fmt.Errorf("byte %d: value cut off: %w", at, ErrMalformed)
 		}
-		n := units(previous, ones) + unzigzag(u)
+		return float64(base+unzigzag(u)<<step(base)) / ones, next, nil
+	}
+	if at+2 > len(b) {
+		return 0, 0, fmt.Errorf("byte %d: value cut off: %w", at, ErrMalformed)
+	}
+	control := b[at+1]
+	at += 2
+	switch {
+	case control >= maxControl:
+		return 0, 0, fmt.Errorf("byte %d: control byte %#x: %w", at-1, control, ErrMalformed)
+	case control >= plainDelta:
+		u, next := getVarint(b, at)
+		if next > len(b) {
+			return 0, 0, fmt.Errorf("byte %d: value cut off: %w", at, ErrMalformed)
+		}
 		ulps := unzigzag(uint64(control - plainDelta))
-		return math.Float64frombits(math.Float64bits(float64(n)/ones) + uint64(ulps)), next, nil
+		exact := float64(base+unzigzag(u)) / ones
+		return math.Float64frombits(math.Float64bits(exact) + uint64(ulps)), next, nil
 	}
 	skip, size := int(control>>3), int(control&7)+1
 	if skip+size > 8 || at+size > len(b) || b[at] == 0 || b[at+size-1] == 0 {
