@@ -54,7 +54,7 @@ func (g *Group) Go(name string, run func(context.Context) error) {
 			}
 			return err
 		case <-limit.Done():
-			return limit.Err()
+			return fmt.Errorf("still running: %w", limit.Err())
 		}
 	})
 }

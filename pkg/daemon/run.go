@@ -40,35 +40,39 @@ func Embed[C config.Validator](ctx context.Context, spec Spec[C], cfg C, log *sl
 			}
 		}()
 	}
-	return live(ctx, spec, cfg, p, func() {})
+	return errors.Join(live(ctx, spec, cfg, p, func(error) {}))
 }
 
 // live calls Run and then the teardown. Whatever ends first, ctx or Run,
-// stopping is called before anything is stopped.
-func live[C config.Validator](ctx context.Context, spec Spec[C], cfg C, p *Process[C], stopping func()) error {
+// stopping is called before anything is stopped, with the error of Run if that
+// was it. That error and those of the teardown are returned apart.
+func live[C config.Validator](ctx context.Context, spec Spec[C], cfg C, p *Process[C],
+	stopping func(failure error)) (failure, teardown error) {
 	runCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- spec.Run(runCtx, cfg, p) }()
 
-	var failure error
 	select {
 	case failure = <-done:
-		stopping()
+		stopping(failure)
 	case <-ctx.Done():
-		stopping()
+		stopping(nil)
 		p.Teardown.Add("run", func(limit context.Context) error { // on top: Run returns first
 			select {
 			case err := <-done:
+				if errors.Is(err, context.Canceled) {
+					return nil // as it was told
+				}
 				return err
 			case <-limit.Done():
-				return limit.Err()
+				return fmt.Errorf("still running: %w", limit.Err())
 			}
 		})
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(spec.StopTimeout, DefaultStopTimeout))
 	defer cancel()
-	return errors.Join(failure, p.Teardown.Run(limit))
+	return failure, p.Teardown.Run(limit)
 }
 
 // run is the verb: the daemon as a process of its own.
@@ -111,15 +115,20 @@ func (c *command[C]) run(ctx context.Context) int {
 	go watchSignals(signals, finished, stop, hangups, func(s os.Signal) { impatient(c.stderr, p.Name, s) }, log)
 	helpers := startHelpers(ctx, p, hangups)
 
-	err = live(ctx, c.spec, cfg, p, func() {
+	failure, late := live(ctx, c.spec, cfg, p, func(failure error) {
+		if failure != nil {
+			log.Error("daemon failed", failureAttrs(failure, origin)...)
+		}
 		stop()
 		p.notify.stopping()
 		log.Info("stopping")
 	})
 	helpers.wait()
 	close(finished)
-	if err != nil {
-		log.Error("daemon failed", failureAttrs(err, origin)...)
+	if late != nil {
+		log.Error("not everything stopped in order", logkey.Err, late)
+	}
+	if failure != nil || late != nil {
 		return ExitFailed
 	}
 	log.Info("stopped")

@@ -156,20 +156,23 @@ func (c *command[C]) status(context.Context, Call[C]) error {
 		return err
 	}
 	status, err := managed.Status()
-	state := "inactive"
+	pid := mainPID(c.host.root, c.unitFile())
+	state, active := "inactive", false
 	switch {
-	case errors.Is(err, service.ErrNotInstalled):
-		state = "not installed"
+	case err == nil && status == service.StatusRunning:
+		state, active = "active", true
+	case errors.Is(err, service.ErrNotInstalled) && pid > 0:
+		// The library takes a state that it does not know, like reloading or
+		// deactivating, for this error.
+		state, active = "active, changing its state", true
 	case err != nil:
 		state = err.Error()
-	case status == service.StatusRunning:
-		state = "active"
-		if pid := mainPID(c.host.root, c.unitFile()); pid > 0 {
-			state = fmt.Sprintf("active, main pid %d", pid)
-		}
+	}
+	if pid > 0 {
+		state += fmt.Sprintf(", main pid %d", pid)
 	}
 	fmt.Fprintf(c.stdout, "%s: %s\n", c.spec.Name, state)
-	if err != nil || status != service.StatusRunning {
+	if !active {
 		return errNotActive
 	}
 	return nil
