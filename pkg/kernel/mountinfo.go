@@ -82,7 +82,7 @@ func unescapeOctal(text string) string {
 	plain := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {
 		if text[i] == '\\' && i+3 < len(text) && isOctal(text[i+1], '3') && isOctal(text[i+2], '7') && isOctal(text[i+3], '7') {
-			plain = append(plain, (text[i+1]-'0')<<6|(text[i+2]-'0')<<3|text[i+3]-'0')
+			plain = append(plain, (text[i+1]-'0')<<6|(text[i+2]-'0')<<3|(text[i+3]-'0'))
 			i += 3
 			continue
 		}
