@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -38,9 +40,15 @@ func (t *Teardown) Add(name string, release func(context.Context) error) {
 	t.steps = append(t.steps, step{name, release})
 }
 
-// AddClose puts a Close method on top of the stack.
+// AddClose puts a Close method on top of the stack. That it was closed already,
+// by the part that used it, is no error.
 func (t *Teardown) AddClose(name string, close func() error) {
-	t.Add(name, func(context.Context) error { return close() })
+	t.Add(name, func(context.Context) error {
+		if err := close(); !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrClosed) {
+			return err
+		}
+		return nil
+	})
 }
 
 // Run runs and removes all steps and returns their errors, joined, each with

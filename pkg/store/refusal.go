@@ -80,3 +80,12 @@ func later(cause Cause, format string, args ...any) *Refusal {
 func skips(cause Cause, format string, args ...any) *Refusal {
 	return &Refusal{Cause: cause, Skipped: true, Detail: fmt.Sprintf(format, args...)}
 }
+
+// Causes lists all causes but CauseNone, for the labels of counters.
+func Causes() []Cause {
+	all := make([]Cause, 0, causes-1)
+	for cause := CauseNone + 1; cause < causes; cause++ {
+		all = append(all, cause)
+	}
+	return all
+}

@@ -11,18 +11,20 @@ import (
 // Kind is the errorType of an error answer.
 type Kind string
 
-// The kinds of Prometheus, and three of ours (forbidden, too_large, busy).
+// The kinds of Prometheus, and four of ours (unauthorized, forbidden,
+// too_large, busy).
 const (
-	BadData     Kind = "bad_data"
-	Execution   Kind = "execution"
-	Canceled    Kind = "canceled"
-	Timeout     Kind = "timeout"
-	Internal    Kind = "internal"
-	Unavailable Kind = "unavailable"
-	NotFound    Kind = "not_found"
-	Forbidden   Kind = "forbidden"
-	TooLarge    Kind = "too_large"
-	Busy        Kind = "busy"
+	BadData      Kind = "bad_data"
+	Execution    Kind = "execution"
+	Canceled     Kind = "canceled"
+	Timeout      Kind = "timeout"
+	Internal     Kind = "internal"
+	Unavailable  Kind = "unavailable"
+	NotFound     Kind = "not_found"
+	Unauthorized Kind = "unauthorized"
+	Forbidden    Kind = "forbidden"
+	TooLarge     Kind = "too_large"
+	Busy         Kind = "busy"
 )
 
 // statusClientClosed is the code that logs and counters show for a client which
@@ -42,6 +44,8 @@ func (k Kind) Status() int {
 		return http.StatusServiceUnavailable
 	case NotFound:
 		return http.StatusNotFound
+	case Unauthorized:
+		return http.StatusUnauthorized
 	case Forbidden:
 		return http.StatusForbidden
 	case TooLarge:
