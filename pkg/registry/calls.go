@@ -38,7 +38,9 @@ func (r *Registry) ProbeAck(e ProbeAck) Reply {
 	if e.Verdict == Admit && !known.isMember && r.members.Len() >= r.cfg.MaxWorkers {
 		e.Verdict, e.Message = RefuseFull, ""
 	}
+	turns := known.w.Conflicts
 	answer := r.stepLocked(known, e, now)
+	r.stats.TurnsTaken += known.w.Conflicts - turns
 	if !known.isMember {
 		r.others.MoveToFront(known.place)
 		r.trimLocked()

@@ -31,14 +31,6 @@ func (t *timers) next() (timer, bool) {
 	return t.heap[0], true
 }
 
-// at is the time set for s, or false when there is none.
-func (t *timers) at(s slot) (int64, bool) {
-	if int(s) >= len(t.pos) || t.pos[s] == unarmed {
-		return 0, false
-	}
-	return t.heap[t.pos[s]].at, true
-}
-
 // set arms or moves the timer of s.
 func (t *timers) set(s slot, at int64) {
 	for int(s) >= len(t.pos) {
