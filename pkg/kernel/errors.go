@@ -12,18 +12,9 @@ import (
 // no such file, the device went away, or the feature is switched off. It is
 // not a failure; anything else is.
 func NotThere(err error) bool {
-	if errors.Is(err, iofs.ErrNotExist) {
-		return true
-	}
-	var errno unix.Errno
-	if !errors.As(err, &errno) {
-		return false
-	}
-	switch errno {
-	case unix.ENOTDIR, unix.ENODEV, unix.ENXIO, unix.EOPNOTSUPP:
-		return true
-	}
-	return false
+	// One by one, as errors.As allocates, and this is asked in every round.
+	return errors.Is(err, iofs.ErrNotExist) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EOPNOTSUPP) ||
+		errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENXIO)
 }
 
 // FormatError says that a file does not look as the kernel prints it.

@@ -19,8 +19,9 @@ var ErrTooLarge = errors.New("file is larger than 8 MiB")
 // first Read and then stays open. The zero value is not usable; see NewFile.
 // A File belongs to one goroutine.
 type File struct {
-	path string
-	fd   int // -1: closed
+	path     string
+	pathZero []byte // with the zero byte that system calls want; nil: not made yet
+	fd       int    // -1: closed
 
 	// OneRead says that the kernel prints the content in one piece
 	// (single_open, or an attribute of sysfs), so that a read which does not
@@ -49,11 +50,11 @@ func (f *File) Path() string { return f.path }
 func (f *File) Read(buf []byte) ([]byte, error) {
 	kept := f.fd >= 0
 	content, err := f.readOnce(buf)
-	if err != nil && kept && worthReopening(err) {
+	if err != nil && kept && f.worthReopening() {
 		f.Close()
 		content, err = f.readOnce(buf)
 	}
-	if f.Transient || (err != nil && worthReopening(err)) {
+	if f.Transient || (err != nil && f.worthReopening()) {
 		f.Close()
 	}
 	return content, err
@@ -71,12 +72,9 @@ func (f *File) Close() error {
 
 func (f *File) readOnce(buf []byte) ([]byte, error) {
 	if f.fd < 0 {
-		// O_NONBLOCK: opening must not wait when someone put a pipe here.
-		fd, err := unix.Open(f.path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-		if err != nil {
-			return buf[:0], f.pathError("open", err)
+		if err := f.open(); err != nil {
+			return buf[:0], err
 		}
-		f.fd = fd
 	}
 	if cap(buf) == 0 {
 		buf = make([]byte, 4096)
@@ -97,7 +95,7 @@ func (f *File) readOnce(buf []byte) ([]byte, error) {
 		}
 		if filled == len(buf) {
 			if filled >= MaxFile {
-				return buf[:0], &iofs.PathError{Op: "read", Path: f.path, Err: ErrTooLarge}
+				return buf[:0], f.pathError("read", ErrTooLarge)
 			}
 			buf = append(buf, make([]byte, len(buf))...)
 			if f.OneRead {
@@ -107,14 +105,10 @@ func (f *File) readOnce(buf []byte) ([]byte, error) {
 	}
 }
 
-// worthReopening tells failures of the descriptor from answers of the kernel,
-// which would only be the same again.
-func worthReopening(err error) bool {
-	var path *iofs.PathError
-	if !errors.As(err, &path) {
-		return true
-	}
-	switch path.Err {
+// worthReopening tells failures of the descriptor, of which lastErr is one,
+// from answers of the kernel, which would only be the same again.
+func (f *File) worthReopening() bool {
+	switch f.lastErr.Err {
 	case unix.EINVAL, unix.EOPNOTSUPP, unix.EPERM, unix.EACCES:
 		return false
 	}
