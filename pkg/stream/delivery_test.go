@@ -104,12 +104,12 @@ func TestEveryRecordArrivesOnceWhereverTheConnectionBreaks(t *testing.T) {
 			f.clientConfig.Batch = 4 << 10
 			f.sink.commitEvery = 1 + random.IntN(9) // what was not committed is lost at each cut
 			f.source.size = 2 + random.IntN(400)
-			cuts := 0
+			cuts, where := 0, rand.New(rand.NewPCG(seed, 2))
 			f.wrap = func(conn net.Conn) net.Conn {
 				if cuts++; cuts > 40 {
 					return conn // the last one holds
 				}
-				return &cutConn{Conn: conn, left: 1 + random.IntN(20000)}
+				return &cutConn{Conn: conn, left: 1 + where.IntN(20000)}
 			}
 			stop := f.start(t)
 			f.client.SetEndpoint("collector:9090")
@@ -214,12 +214,10 @@ func TestContextAfterTheCollectorForgot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newField()
 		f.source.sample(testKeyEvery + 3) // three frames after the second key frame is not a place to start
-		var conns []net.Conn
-		f.wrap = func(conn net.Conn) net.Conn { conns = append(conns, conn); return conn }
 		stop := f.start(t)
 		f.client.SetEndpoint("c:1")
 		synctest.Wait()
-		conns[0].Close()
+		f.cut()
 		time.Sleep(time.Second)
 		f.source.sample(5)
 		synctest.Wait()
@@ -239,7 +237,7 @@ func TestContextAfterTheCollectorForgot(t *testing.T) {
 		f.sink.mu.Lock()
 		f.sink.stored, f.sink.parts = nil, map[frame.PartID]bool{}
 		f.sink.mu.Unlock()
-		conns[1].Close()
+		f.cut()
 		time.Sleep(time.Second)
 		stored, _ = f.sink.snapshot()
 		if diff := cmp.Diff(numbers(1, f.source.last()), stored); diff != "" {
@@ -253,8 +251,6 @@ func TestSkippedNumbersCountAsMissingOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newField()
 		f.sink.commitEvery = 0
-		var conns []net.Conn
-		f.wrap = func(conn net.Conn) net.Conn { conns = append(conns, conn); return conn }
 		f.source.sample(3)
 		f.source.skip(100)
 		f.source.sample(3)
@@ -263,7 +259,7 @@ func TestSkippedNumbersCountAsMissingOnce(t *testing.T) {
 		stop := f.start(t)
 		f.client.SetEndpoint("c:1")
 		time.Sleep(time.Second)
-		conns[0].Close() // nothing was durable: all of it comes again
+		f.cut() // nothing was durable: all of it comes again
 		time.Sleep(time.Second)
 		if got := f.server.Stats().Missing; got != 0 {
 			t.Errorf("missing %d before anything was durable, want 0", got)

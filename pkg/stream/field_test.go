@@ -31,6 +31,7 @@ type field struct {
 
 	mu    sync.Mutex
 	dials []time.Time
+	conn  net.Conn // the newest, the worker's end
 }
 
 func newField() *field {
@@ -69,6 +70,9 @@ func (f *field) start(t *testing.T) (stop func()) {
 		if f.wrap != nil {
 			near = f.wrap(near)
 		}
+		f.mu.Lock()
+		f.conn = near
+		f.mu.Unlock()
 		return near, nil
 	}
 	f.client, err = NewClient(f.clientConfig, ClientDeps{Source: f.source, Connect: connect,
@@ -99,4 +103,11 @@ func (f *field) dialed() []time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]time.Time(nil), f.dials...)
+}
+
+// cut breaks the newest connection.
+func (f *field) cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conn.Close()
 }

@@ -31,7 +31,8 @@ type uplink struct {
 	sent    uint64 // number of the newest record handed to the connection
 	acked   uint64
 	pinged  int64 // when the ping that is not answered was sent; 0: none
-	leaving error // why, once bye is said: only acknowledgements are awaited
+	leaving error // why the goodbye is being said, if it is
+	waved   bool  // it is said: only acknowledgements are awaited
 
 	room  chan struct{} // capacity 1, signalled when the window may have opened
 	asked chan question // capacity 1: a ping to be answered

@@ -70,7 +70,7 @@ func (u *uplink) takeAck(m ack) error {
 	u.flight.release(m.through)
 	flying := u.flight.bytes
 	u.acked = m.through
-	landed := u.leaving != nil && flying == 0
+	landed := u.waved && flying == 0
 	u.mu.Unlock()
 
 	u.client.deps.Source.Acked(m.through)

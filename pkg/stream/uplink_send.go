@@ -152,11 +152,14 @@ func (u *uplink) ping() error {
 // is in flight. It returns why, or nil when the reader has found the end.
 func (u *uplink) leave(live context.Context, stopSending func(), why error) error {
 	stopSending()
+	u.mu.Lock()
+	u.leaving = why // first: the collector may close as soon as it hears
+	u.mu.Unlock()
 	if err := u.write(appendMessage(nil, bye{})); err != nil {
 		return why
 	}
 	u.mu.Lock()
-	u.leaving = why
+	u.waved = true
 	landed := u.flight.bytes == 0
 	u.mu.Unlock()
 	if landed {

@@ -99,6 +99,9 @@ func (w *wire) read() (k kind, body []byte, err error) {
 	if err != nil {
 		return 0, nil, ended(EndProtocol, err)
 	}
+	if length == 0 {
+		return k, nil, nil
+	}
 	// The body gets as long again: a message that trickles is as good as none.
 	if err := w.arm(); err != nil {
 		return 0, nil, ended(EndLost, err)
