@@ -21,9 +21,11 @@ var ErrEnded = errors.New("ended by itself")
 type Group struct {
 	log      *slog.Logger
 	teardown *Teardown
-	once     sync.Once
 	failed   chan struct{} // closed when err is set
-	err      error         // of the first part that failed
+
+	mu   sync.Mutex // guards what follows
+	err  error      // of the first part that failed
+	over bool       // Wait has returned
 }
 
 // NewGroup makes a group whose parts are stopped by teardown.
@@ -59,16 +61,20 @@ func (g *Group) Go(name string, run func(context.Context) error) {
 	})
 }
 
+// fail notes the failure that Wait returns. The others, and those after Wait,
+// would be lost, so they are logged.
 func (g *Group) fail(name string, err error) {
 	if err == nil {
 		err = ErrEnded
 	}
-	first := false
-	g.once.Do(func() {
-		g.err, first = fmt.Errorf("%s: %w", name, err), true
+	g.mu.Lock()
+	first := g.err == nil && !g.over
+	if first {
+		g.err = fmt.Errorf("%s: %w", name, err)
 		close(g.failed)
-	})
-	if !first { // the first one is returned; the others would be lost
+	}
+	g.mu.Unlock()
+	if !first {
 		g.log.Error("another part failed", logkey.Step, name, logkey.Err, err)
 	}
 }
@@ -78,8 +84,10 @@ func (g *Group) fail(name string, err error) {
 func (g *Group) Wait(ctx context.Context) error {
 	select {
 	case <-g.failed:
-		return g.err
 	case <-ctx.Done():
-		return nil
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.over = true
+	return g.err
 }

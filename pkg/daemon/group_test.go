@@ -1,13 +1,18 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logging"
 )
 
 // untilTold is a part that does what it should.
@@ -108,5 +113,30 @@ func TestAPartThatFailsWhileStopping(t *testing.T) {
 			t.Errorf("got error %v, want %s", err, want)
 		}
 		time.Sleep(time.Hour)
+	})
+}
+
+func TestAFailureAfterTheWaitIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		teardown := NewTeardown(quiet())
+		group := NewGroup(slog.New(logging.NewTextHandler(&log, slog.LevelInfo)), teardown)
+		group.Go("api", func(context.Context) error {
+			time.Sleep(2 * time.Second)
+			return errors.New("broken")
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := group.Wait(ctx); err != nil {
+			t.Errorf("Wait returned %v, want nil", err)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if want := "ERROR another part failed step=api err=broken\n"; !strings.HasSuffix(log.String(), want) {
+			t.Errorf("logged %q, want %s", log.String(), want)
+		}
+		if _, err := runTeardown(teardown, time.Minute); err != nil {
+			t.Errorf("teardown: %v", err)
+		}
 	})
 }

@@ -1,16 +1,16 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"context"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -72,9 +72,14 @@ func TestWatchdogIsFedWhileAllMakeProgress(t *testing.T) {
 		var fed []time.Duration
 		began := time.Now()
 		w := &watchdog{log: quiet()}
-		var stuck error
+		var stuck atomic.Bool
 		w.add("loop", func() error { return nil })
-		w.add("store", func() error { return stuck })
+		w.add("store", func() error {
+			if stuck.Load() {
+				return errors.New("no commit for 1m")
+			}
+			return nil
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -82,12 +87,12 @@ func TestWatchdogIsFedWhileAllMakeProgress(t *testing.T) {
 			w.run(ctx, 10*time.Second, func() { fed = append(fed, time.Since(began)) })
 		}()
 		time.Sleep(15 * time.Second)
-		stuck = errors.New("no commit for 1m")
+		stuck.Store(true)
 		if err := w.stuck(); err == nil || err.Error() != "store: no commit for 1m" {
 			t.Errorf("got %v, want the part and its error", err)
 		}
 		time.Sleep(20 * time.Second)
-		stuck = nil
+		stuck.Store(false)
 		time.Sleep(10 * time.Second)
 		cancel()
 		<-done

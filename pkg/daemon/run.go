@@ -55,6 +55,9 @@ func live[C config.Validator](ctx context.Context, spec Spec[C], cfg C, p *Proce
 
 	select {
 	case failure = <-done:
+		if ctx.Err() != nil && errors.Is(failure, context.Canceled) {
+			failure = nil // as it was told
+		}
 		stopping(failure)
 	case <-ctx.Done():
 		stopping(nil)
@@ -112,8 +115,10 @@ func (c *command[C]) run(ctx context.Context) int {
 	defer stop()
 	hangups := make(chan struct{}, 1) // one waiting reload covers all that follow
 	finished := make(chan struct{})
-	go watchSignals(signals, finished, stop, hangups, func(s os.Signal) { impatient(c.stderr, p.Name, s) }, log)
 	helpers := startHelpers(ctx, p, hangups)
+	helpers.start(func() {
+		watchSignals(signals, finished, stop, hangups, func(s os.Signal) { impatient(c.stderr, p.Name, s) }, log)
+	})
 
 	failure, late := live(ctx, c.spec, cfg, p, func(failure error) {
 		if failure != nil {
@@ -123,8 +128,8 @@ func (c *command[C]) run(ctx context.Context) int {
 		p.notify.stopping()
 		log.Info("stopping")
 	})
-	helpers.wait()
 	close(finished)
+	helpers.wait()
 	if late != nil {
 		log.Error("not everything stopped in order", logkey.Err, late)
 	}

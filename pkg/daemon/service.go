@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	sdutil "github.com/coreos/go-systemd/v22/util"
 	"github.com/kardianos/service"
@@ -92,6 +94,9 @@ func (c *command[C]) install(context.Context, Call[C]) error {
 			return fmt.Errorf("install: %s exists already; use 'systemctl enable --now %s', or uninstall it first", path, c.spec.Name)
 		}
 	}
+	if executable, _ := c.host.executable(); isPrivate(executable) {
+		return fmt.Errorf("install: the service cannot run %s, which it may not see; copy the program to /usr/local/bin and install it from there", executable)
+	}
 	if name := c.spec.Unit.User; name != "" && !c.host.userExists(name) {
 		return fmt.Errorf("install: the service runs as user %s, which does not exist; create it with "+
 			"'useradd --system --user-group --no-create-home --home-dir /var/lib/cloudless --shell /usr/sbin/nologin %s'", name, name)
@@ -104,6 +109,13 @@ func (c *command[C]) install(context.Context, Call[C]) error {
 	}
 	fmt.Fprintf(c.stdout, "%s is installed and starts at boot; start it now with '%s start'\n", c.unitFile(), c.spec.Name)
 	return nil
+}
+
+// isPrivate reports whether path lies where a hardened service has no access
+// or where it may vanish.
+func isPrivate(path string) bool {
+	return slices.ContainsFunc([]string{"/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/"},
+		func(dir string) bool { return strings.HasPrefix(path, dir) })
 }
 
 func (c *command[C]) uninstall(context.Context, Call[C]) error {

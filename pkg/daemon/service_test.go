@@ -70,6 +70,10 @@ func TestServiceVerbs(t *testing.T) {
 			stderr: "sampled: /nowhere.toml: cannot read: no such file or directory; check --config\n"},
 		{name: "install fails", args: []string{"install"}, change: func(_ *host, f *fakeService) { f.fail = "install" }, code: ExitFailed,
 			stderr: "sampled: install: exit status 1\n", calls: []string{"install"}},
+		{name: "a program in a home", args: []string{"install"}, change: func(h *host, _ *fakeService) {
+			h.executable = func() (string, error) { return "/root/bin/sampled", nil }
+		}, code: ExitFailed, stderr: "sampled: install: the service cannot run /root/bin/sampled, which it may not see; " +
+			"copy the program to /usr/local/bin and install it from there\n"},
 		{name: "no path of the program", args: []string{"start"}, change: func(h *host, _ *fakeService) {
 			h.executable = func() (string, error) { return "", errors.New("deleted") }
 		}, code: ExitFailed, stderr: "sampled: start: find the path of this program: deleted\n"},

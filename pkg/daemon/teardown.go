@@ -59,8 +59,8 @@ func (t *Teardown) AddClose(name string, close func() error) {
 func (t *Teardown) Run(ctx context.Context) error {
 	var errs []error
 	for {
-		next, left := t.pop()
-		if next.release == nil {
+		next, left, any := t.pop()
+		if !any {
 			return errors.Join(errs...)
 		}
 		if err := t.runStep(ctx, next, left == 0); err != nil {
@@ -69,15 +69,15 @@ func (t *Teardown) Run(ctx context.Context) error {
 	}
 }
 
-func (t *Teardown) pop() (top step, left int) {
+func (t *Teardown) pop() (top step, left int, any bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.steps) == 0 {
-		return step{}, 0
+		return step{}, 0, false
 	}
 	left = len(t.steps) - 1
 	top, t.steps = t.steps[left], t.steps[:left]
-	return top, left
+	return top, left, true
 }
 
 func (t *Teardown) runStep(ctx context.Context, s step, last bool) error {
@@ -112,4 +112,4 @@ func (t *Teardown) runStep(ctx context.Context, s step, last bool) error {
 }
 
 // reactionTime is what a step gets to return after its context has ended.
-const reactionTime = 50 * time.Millisecond
+const reactionTime = 250 * time.Millisecond

@@ -113,7 +113,7 @@ func TestTeardownLeavesBehindWhatHangs(t *testing.T) {
 			return nil
 		})
 		took, err := runTeardown(teardown, 10*time.Second)
-		if want := "stop stuck: still not done after 5.05s"; err == nil || err.Error() != want {
+		if want := "stop stuck: still not done after 5.25s"; err == nil || err.Error() != want {
 			t.Errorf("got error %v, want %s", err, want)
 		}
 		if took >= 10*time.Second || !closed {

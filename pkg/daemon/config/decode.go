@@ -17,10 +17,18 @@ type decoder struct {
 	place func(key string) Place
 	found *problems
 	set   map[string]Place // every key that got a value, and where
+	only  string           // when not "": note nothing above this key
+}
+
+// note remembers where key got its value.
+func (d *decoder) note(key string) {
+	if strings.HasPrefix(key, d.only) {
+		d.set[key] = d.place(key)
+	}
 }
 
 // table puts raw into v, a struct, keeping the fields that raw does not name.
-func (d *decoder) table(v reflect.Value, raw map[string]any, prefix string) {
+func (d *decoder) table(v reflect.Value, raw map[string]any, prefix string, secret bool) {
 	fields := fieldsOf(v.Type())
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		key := joinKey(prefix, name)
@@ -29,7 +37,7 @@ func (d *decoder) table(v reflect.Value, raw map[string]any, prefix string) {
 			d.found.add(d.place(key), key, "unknown key%s", knownKeys(name, fields))
 			continue
 		}
-		d.value(v.FieldByIndex(fields[i].index), raw[name], key, fields[i].secret)
+		d.value(v.FieldByIndex(fields[i].index), raw[name], key, secret || fields[i].secret)
 	}
 }
 
@@ -45,11 +53,11 @@ func (d *decoder) value(v reflect.Value, raw any, key string, secret bool) {
 		case kindMap:
 			d.mapTable(v, raw, key, secret)
 		case kindTable:
-			d.table(v, raw, key)
+			d.table(v, raw, key, secret)
 		default:
 			d.wrong(v, key, secret, raw)
 		}
-		d.set[key] = d.place(key)
+		d.note(key)
 		return
 	}
 	switch k {
@@ -63,7 +71,7 @@ func (d *decoder) value(v reflect.Value, raw any, key string, secret bool) {
 	default:
 		d.scalar(v, raw, key, secret)
 	}
-	d.set[key] = d.place(key)
+	d.note(key)
 }
 
 func (d *decoder) pointer(v reflect.Value, raw any, key string, secret bool) {

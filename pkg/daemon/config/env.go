@@ -36,7 +36,7 @@ func applyEnv(v reflect.Value, from Source, set map[string]Place, found *problem
 			found.add(at, name, "unknown variable%s", hint)
 		case 1:
 			target := targets[0]
-			d := decoder{found: found, set: set, place: func(string) Place { return Place{Source: "environment: " + name} }}
+			d := decoder{found: found, set: set, only: target.key, place: func(string) Place { return Place{Source: "environment: " + name} }}
 			raw, err := envValue(target.typ, value)
 			if err != nil {
 				found.add(at, name, "%s", hide(err.Error(), target.secret))

@@ -121,7 +121,7 @@ func decodeDocument(v reflect.Value, path, document string, set map[string]Place
 		return Place{Source: path}
 	}}
 	before := len(*found)
-	d.table(v, raw, "")
+	d.table(v, raw, "", false)
 	found.sortFrom(before)
 }
 

@@ -238,9 +238,16 @@ func TestChecksOfTheOwnerWithoutAKeyInAFile(t *testing.T) {
 			t.Errorf("%s:\n got %s\nwant %s", test.name, got, test.want)
 		}
 	}
+	dir := write(t, map[string]string{"x.toml": "[spool]\nsync = \"1s\"\n"})
+	small := sampleDefaults()
+	small.Spool.MaxBytes = 1
+	_, _, err := Load(small, source(dir, "CLOUDLESS_X_SPOOL_SYNC=2s"))
+	if want := dir + "/x.toml:1: spool.max_bytes: is 1B; want 1MiB or more"; err == nil || err.Error() != want {
+		t.Errorf("a variable of the same section: got %v, want %s", err, want)
+	}
 	defaults := sampleDefaults()
 	defaults.Retries = -1
-	_, _, err := Load(defaults, source(t.TempDir()))
+	_, _, err = Load(defaults, source(t.TempDir()))
 	if want := "defaults: retries: is -1; want 0 or more"; err == nil || err.Error() != want {
 		t.Errorf("bad defaults: got %v, want %s", err, want)
 	}

@@ -8,16 +8,27 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// maxDepth bounds the nesting that the scanner follows. What is deeper has no
-// line of its own in messages.
-const maxDepth = 100
+// Bounds of what the scanner follows. Values nested deeper and keys that are
+// longer, all pieces together, have no line of their own in messages.
+const (
+	maxDepth = 100
+	maxKey   = 1024 // bytes
+)
+
+// overlong stands for every key that is too long; no key is spelled like it.
+const overlong = "\x00"
 
 // scanLines finds the line (from 1) of every key, section and array element of
 // a TOML document. Keys are spelled as joinKey and joinIndex do. The document
 // must be well-formed for the answer to be right; any bytes give some answer.
 func scanLines(document string) map[string]int {
 	s := &scanner{rest: document, line: 1, at: map[string]int{}, implicit: map[string]bool{}, arrays: map[string]int{}}
-	s.rest = strings.TrimPrefix(s.rest, "\ufeff")
+	for _, mark := range []string{"\xff\xfe", "\xfe\xff", "\ufeff"} { // the parser skips one, too
+		if strings.HasPrefix(document, mark) {
+			s.rest = document[len(mark):]
+			break
+		}
+	}
 	for s.skipBlank(); s.rest != ""; s.skipBlank() {
 		before := len(s.rest)
 		if s.rest[0] == '[' {
@@ -56,15 +67,15 @@ func (s *scanner) header() {
 	}
 	key := ""
 	for i, piece := range pieces {
-		key = joinKey(key, piece)
+		key = bounded(joinKey(key, piece))
 		last := i == len(pieces)-1
 		if last && isArray {
 			s.mark(key, line, false)
-			s.arrays[key]++
+			s.arrays[key]++ // of all overlong ones together: harmless
 		}
 		s.mark(key, line, !last)
 		if n := s.arrays[key]; n > 0 {
-			key = joinIndex(key, n-1)
+			key = bounded(joinIndex(key, n-1))
 			s.mark(key, line, !last)
 		}
 	}
@@ -77,7 +88,7 @@ func (s *scanner) keyValue(prefix string, depth int) {
 	equals := strings.HasPrefix(s.rest, "=")
 	key := prefix
 	for i, piece := range pieces {
-		key = joinKey(key, piece)
+		key = bounded(joinKey(key, piece))
 		s.mark(key, line, i < len(pieces)-1)
 	}
 	if equals {
@@ -86,9 +97,20 @@ func (s *scanner) keyValue(prefix string, depth int) {
 	}
 }
 
+// bounded is key, or overlong, which stays overlong with more behind it.
+func bounded(key string) string {
+	if len(key) > maxKey || strings.HasPrefix(key, overlong) {
+		return overlong
+	}
+	return key
+}
+
 // mark notes the line of a key. Its own place counts more than that of a key
 // or section below it; otherwise the first place counts.
 func (s *scanner) mark(key string, line int, implicit bool) {
+	if key == overlong {
+		return
+	}
 	if _, seen := s.at[key]; seen && (implicit || !s.implicit[key]) {
 		return
 	}
@@ -136,7 +158,7 @@ func (s *scanner) value(key string, depth int) {
 	case s.rest[0] == '[':
 		s.take(1)
 		for i := 0; s.more(']'); i++ {
-			element := joinIndex(key, i)
+			element := bounded(joinIndex(key, i))
 			s.mark(element, s.line, false)
 			s.value(element, depth+1)
 		}

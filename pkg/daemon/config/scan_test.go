@@ -43,6 +43,24 @@ func TestLinesOf(t *testing.T) {
 	}
 }
 
+// TestHostileShapes would take minutes or gigabytes if keys grew with them.
+func TestHostileShapes(t *testing.T) {
+	long := strings.Repeat("k", 500_000)
+	for name, document := range map[string]string{
+		"many pieces":            strings.Repeat("a.", 500_000) + "a = 1",
+		"a section of many":      "[" + strings.Repeat("a.", 500_000) + "a]\nb = 1",
+		"keys in a long section": "[" + long + "]\n" + strings.Repeat("a = 1\n", 80_000),
+		"a long array":           long + " = [" + strings.Repeat("1,", 200_000) + "]",
+		"no TOML, only brackets": strings.Repeat("]", 1_000_000),
+		"tables in a long array": strings.Repeat("[["+long[:900]+"]]\n", 1000),
+		"a long key within":      "a = { " + strings.Repeat(long[:900]+".", 500) + "b = 1 }",
+	} {
+		if lines := LinesOf(document); len(lines) > 2500 {
+			t.Errorf("%s: got %d lines", name, len(lines))
+		}
+	}
+}
+
 func TestDeepNestingEnds(t *testing.T) {
 	document := "a = " + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000)
 	if lines := LinesOf(document); len(lines) > maxDepth+3 {
@@ -69,7 +87,7 @@ func FuzzLinesOf(f *testing.F) {
 			found[index.ReplaceAllString(key, "$1")] = true
 		}
 		meta, err := toml.Decode(document, new(map[string]any))
-		if err != nil || strings.Count(document, "[")+strings.Count(document, "{") > maxDepth {
+		if err != nil || len(document) > maxKey/2 || strings.Count(document, "[")+strings.Count(document, "{") > maxDepth {
 			return
 		}
 		known := map[string]bool{}
