@@ -22,41 +22,59 @@ const localKeyEvery = 60
 // Writer stores metrics of this process as the frames of a worker of its own:
 // they take the same way as everybody's. Safe for concurrent use.
 type Writer struct {
-	store *Store
+	store  *Store
+	source Source
 
 	mu      sync.Mutex // guards everything below
-	session *Session
+	closed  bool
+	session *Session // nil after a refusal, until the next Write
 	seq     uint64
 	layout  *localLayout
 	row     []float64
-	record  frame.Record
 	payload []byte
 	raw     []byte
 }
 
-// Local opens a writer for source. A zero Boot becomes a new one.
+// Local opens a writer for source. Its Boot does not matter: a writer has its own.
 func (s *Store) Local(source Source) (*Writer, error) {
-	if source.Boot.IsZero() {
-		var random [16]byte
-		if _, err := rand.Read(random[:]); err != nil {
-			return nil, fmt.Errorf("local source %q: %w", source.Instance, err)
-		}
-		source.Boot = model.BootIDFrom(random)
+	w := &Writer{store: s, source: source}
+	return w, w.open()
+}
+
+// open begins a session with a new boot: nothing needs to be resumed.
+func (w *Writer) open() error {
+	var random [16]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return fmt.Errorf("local source %q: %w", w.source.Instance, err)
 	}
-	session, err := s.OpenSession(source)
+	w.source.Boot = model.BootIDFrom(random)
+	session, err := w.store.OpenSession(w.source)
 	if err != nil {
-		return nil, fmt.Errorf("local source %q: %w", source.Instance, err)
+		return fmt.Errorf("local source %q: %w", w.source.Instance, err)
 	}
-	return &Writer{store: s, session: session, seq: session.Resume()}, nil
+	w.session, w.seq, w.layout = session, session.Resume(), nil
+	return nil
 }
 
 // Write stores metrics as one frame. A series of an earlier call that is missing
 // now ends there. It fails with a *Refusal when the store does not take the
 // frame, and with another error when a metric is not valid (frame.ErrInvalid)
-// or a series occurs twice; then nothing is stored.
+// or a series occurs twice; then nothing is stored. After any error the next
+// call begins anew.
 func (w *Writer) Write(at time.Time, metrics []model.Metric) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.closed {
+		return w.store.refused(later(CauseClosed, "the writer is closed"))
+	}
+	if w.session == nil {
+		if err := w.open(); err != nil {
+			return err
+		}
+	}
+	if w.layout == nil && len(metrics) == 0 {
+		return nil
+	}
 	if w.layout == nil || !w.layout.fill(w.row, metrics) {
 		if err := w.relayout(metrics); err != nil {
 			return fmt.Errorf("store own metrics: %w", err)
@@ -70,10 +88,14 @@ func (w *Writer) Write(at time.Time, metrics []model.Metric) error {
 	return nil
 }
 
-// Close ends the writer; its series stay as they are.
+// Close ends the writer; its series stay as they are. Calling it again does nothing.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closed = true
+	if w.session == nil {
+		return nil
+	}
 	return w.session.Close()
 }
 
@@ -92,6 +114,7 @@ func (w *Writer) relayout(metrics []model.Metric) error {
 	if err := w.append(frame.KindPart, 0, encoded); err != nil {
 		return err
 	}
+	w.layout = nil
 	if err := w.append(frame.KindSchema, localStream, frame.AppendSchema(nil, schema)); err != nil {
 		return err
 	}
@@ -102,11 +125,11 @@ func (w *Writer) relayout(metrics []model.Metric) error {
 
 func (w *Writer) append(kind frame.Kind, stream model.StreamID, payload []byte) error {
 	w.seq++
-	w.record = frame.Record{Seq: w.seq, Kind: kind, Stream: stream, Payload: payload}
-	w.raw = frame.AppendRecord(w.raw[:0], w.record)
-	err := w.session.Append(w.record, w.raw)
+	record := frame.Record{Seq: w.seq, Kind: kind, Stream: stream, Payload: payload}
+	w.raw = frame.AppendRecord(w.raw[:0], record)
+	err := w.session.Append(record, w.raw)
 	if refusal := (*Refusal)(nil); errors.As(err, &refusal) && !refusal.Skipped {
-		w.layout = nil // whatever comes next begins with its schema
+		w.session = nil
 	}
 	return err
 }
@@ -144,7 +167,7 @@ func layoutOf(metrics []model.Metric) (model.Part, *localLayout) {
 	return part, layout
 }
 
-// fill puts the metrics into their columns; false when one has no column.
+// fill puts the metrics into their columns; false when one has no column of its own.
 func (l *localLayout) fill(row []float64, metrics []model.Metric) bool {
 	for i := range row {
 		row[i] = model.Absent()
@@ -152,7 +175,7 @@ func (l *localLayout) fill(row []float64, metrics []model.Metric) bool {
 	for _, m := range metrics {
 		l.key = appendSeriesKey(l.key[:0], m.Name, m.Labels)
 		column, known := l.columns[string(l.key)]
-		if !known {
+		if !known || !model.IsAbsent(row[column]) {
 			return false
 		}
 		row[column] = m.Value

@@ -18,9 +18,11 @@ import (
 type syncer struct {
 	dir    string
 	synced int // newest segment that was synced; -1 before the first
+	// syncFile is syncPath; tests note what it did.
+	syncFile func(path string) error
 }
 
-func newSyncer(dir string) *syncer { return &syncer{dir: dir, synced: -1} }
+func newSyncer(dir string) *syncer { return &syncer{dir: dir, synced: -1, syncFile: syncPath} }
 
 // sync returns when everything that was written before the call is on disk.
 // The segment that was newest the last time may have grown since, so it is
@@ -37,12 +39,12 @@ func (s *syncer) sync() error {
 	}
 	for segment := max(s.synced, 0); segment <= newest; segment++ {
 		path := filepath.Join(s.dir, fmt.Sprintf("%08d", segment))
-		if err := syncPath(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.syncFile(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	if newest != s.synced {
-		if err := syncPath(s.dir); err != nil {
+		if err := s.syncFile(s.dir); err != nil {
 			return err
 		}
 	}
