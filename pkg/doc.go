@@ -16,10 +16,12 @@
 //	2      registry     leases, states, retry budgets, persistence
 //	2      store        frames in, storage.Queryable out
 //	3      api          HTTP: Prometheus API, fleet API, control API, typed client
+//	3      selfmetrics  figures of the process and its ports -> metrics
 //	4      worker       workerd: wiring only
 //	4      collector    collectord: wiring only
 //	4      coordinator  coordinatord: wiring only
 //	4      ctl          cloudlessctl: verbs and their output
+//	5      fleettest    the real binaries as a fleet in network namespaces; tests only
 //
 // Every package may use model.
 package pkg

@@ -1,0 +1,119 @@
+package collector
+
+import (
+	"github.com/cloudless-fleet/cloudless/pkg/discovery"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/selfmetrics"
+	"github.com/cloudless-fleet/cloudless/pkg/store"
+	"github.com/cloudless-fleet/cloudless/pkg/stream"
+)
+
+// metrics lists what the collector tells of itself.
+func (c *collector) metrics() model.Metrics {
+	m := selfmetrics.Process(c.build.Version)
+	fleetMetrics(&m, c.view.stats())
+	sent, failed := c.contacts.stats()
+	m.Count("cloudless_collector_contacts_total", "Contacts of workers told to the coordinator.", sent)
+	m.Count("cloudless_collector_contacts_failed_total", "Times that the coordinator did not take them; they are told again.", failed)
+	proberMetrics(&m, c.prober.Stats())
+	portMetrics(&m, c.port.Stats())
+	streamMetrics(&m, c.streams.Stats())
+	storeMetrics(&m, c.store.Stats())
+	queries := c.queries.Stats()
+	m.Gauge("cloudless_query_running", "Queries being evaluated.", float64(queries.Running))
+	m.Gauge("cloudless_query_waiting", "Queries waiting for their turn.", float64(queries.Waiting))
+	return append(m, c.http.Stats().Metrics()...)
+}
+
+func fleetMetrics(m *model.Metrics, s viewStats) {
+	for state := model.Probed; state <= model.Left; state++ {
+		m.Gauge("cloudless_fleet_workers", "Workers of the fleet, by state.", float64(s.Workers[state]), "state", state.String())
+	}
+	m.Count("cloudless_collector_coordinator_polls_total", "Requests for the register of the fleet.", s.Polls)
+	m.Count("cloudless_collector_coordinator_errors_total", "Requests that failed.", s.Errors)
+	reachable := 1.0
+	if s.Failing {
+		reachable = 0
+	}
+	m.Gauge("cloudless_collector_coordinator_reachable", "1 while the coordinator answers.", reachable)
+}
+
+func proberMetrics(m *model.Metrics, s discovery.ProberStats) {
+	m.Count("cloudless_prober_rounds_total", "Rounds of ProbeInit.", s.Rounds)
+	m.Count("cloudless_prober_look_errors_total", "Rounds in which the interfaces could not be listed.", s.LookErrors)
+	const sent, sentHelp = "cloudless_prober_sent_total", "ProbeInit sent, by kind of destination."
+	m.Count(sent, sentHelp, s.Sent, "to", "interface")
+	m.Count(sent, sentHelp, s.Targets.Sent, "to", "target")
+	const failed, failedHelp = "cloudless_prober_errors_total", "ProbeInit that could not be sent, by kind of destination."
+	m.Count(failed, failedHelp, s.Errors, "to", "interface")
+	m.Count(failed, failedHelp, s.Targets.Errors, "to", "target")
+	for _, one := range s.Interfaces {
+		m.Count("cloudless_prober_interface_sent_total", "ProbeInit sent by an interface.", one.Sent, "interface", one.Name)
+	}
+	for _, one := range s.Interfaces {
+		m.Count("cloudless_prober_interface_errors_total", "ProbeInit that an interface could not send.", one.Errors, "interface", one.Name)
+	}
+	for _, one := range s.Skipped {
+		m.Gauge("cloudless_prober_interface_skipped", "1 for an interface that is not probed, and why.", 1, "interface", one.Name, "reason", string(one.Why))
+	}
+}
+
+func portMetrics(m *model.Metrics, s stream.PortStats) {
+	const open, openHelp = "cloudless_port_connections", "Connections open now, by what they are."
+	m.Gauge(open, openHelp, float64(s.Handshakes), "kind", "handshake")
+	m.Gauge(open, openHelp, float64(s.Streams), "kind", "stream")
+	m.Gauge(open, openHelp, float64(s.HTTP), "kind", "http")
+	m.Count("cloudless_port_accepted_total", "Connections accepted.", s.Accepted)
+	m.Count("cloudless_port_accept_errors_total", "Failures to accept one.", s.AcceptErrors)
+	for failure, count := range s.Failed {
+		m.Count("cloudless_port_failed_total", "Connections that came to nothing, by reason.", count, "reason", stream.Failure(failure).String())
+	}
+}
+
+func streamMetrics(m *model.Metrics, s stream.ServerStats) {
+	m.Gauge("cloudless_stream_connections", "Connections of workers, those without a hello included.", float64(s.Connections))
+	m.Gauge("cloudless_stream_streams", "Streams of workers open now.", float64(s.Streams))
+	m.Count("cloudless_stream_opened_total", "Streams opened.", s.Opened)
+	for end, count := range s.Ended {
+		m.Count("cloudless_stream_ended_total", "Connections that ended, by reason.", count, "reason", stream.End(end).String())
+	}
+	for cause, count := range s.Refused {
+		m.Count("cloudless_stream_refused_total", "Connections refused, by the cause that the worker was told.", count, "cause", stream.Cause(cause).String())
+	}
+	for cause, count := range s.Rejected {
+		m.Count("cloudless_stream_rejected_records_total", "Records refused, by cause.", count, "cause", stream.Cause(cause).String())
+	}
+	m.Count("cloudless_stream_records_total", "Records received, context included.", s.Records)
+	m.Count("cloudless_stream_bytes_total", "Bytes of them.", s.Bytes)
+	m.Count("cloudless_stream_missing_records_total", "Records that workers had dropped before they could be sent.", s.Missing)
+}
+
+func storeMetrics(m *model.Metrics, s store.Stats) {
+	m.Count("cloudless_store_records_total", "Records accepted.", s.Records)
+	m.Count("cloudless_store_frames_total", "Frames stored.", s.Frames)
+	m.Count("cloudless_store_samples_total", "Samples stored.", s.Samples)
+	m.Count("cloudless_store_stale_markers_total", "Staleness markers stored.", s.Markers)
+	m.Count("cloudless_store_bytes_total", "Bytes of accepted records as they came.", s.Bytes)
+	m.Count("cloudless_store_events_total", "Event records accepted.", s.Events)
+	m.Count("cloudless_store_duplicates_total", "Records that had been processed before.", s.Duplicates)
+	for _, cause := range store.Causes() {
+		m.Count("cloudless_store_refused_total", "Records, frames and samples refused, by cause.", s.Refused[cause], "cause", cause.String())
+	}
+	m.Count("cloudless_store_syncs_total", "Group commits.", s.Syncs)
+	m.Count("cloudless_store_sync_errors_total", "Group commits that failed.", s.SyncErrors)
+	m.Total("cloudless_store_sync_seconds_total", "Time they took.", s.SyncTime.Seconds())
+	m.Gauge("cloudless_store_sync_worst_seconds", "Time that the slowest took.", s.WorstSync.Seconds())
+	m.Gauge("cloudless_store_head_series", "Series in memory.", float64(s.HeadSeries))
+	m.Gauge("cloudless_store_workers", "Workers with state in memory.", float64(s.Workers))
+	m.Gauge("cloudless_store_sessions", "Sessions of workers open now.", float64(s.Sessions))
+	m.Gauge("cloudless_store_parts", "Parts of schemas known.", float64(s.Parts))
+	m.Gauge("cloudless_store_part_bytes", "Bytes of them.", float64(s.PartBytes))
+	m.Gauge("cloudless_store_disk_bytes", "Size of the store's folder.", float64(s.DiskBytes))
+	m.Gauge("cloudless_store_disk_free_bytes", "Space that is free on its disk.", float64(s.FreeBytes))
+	full := 0.0
+	if s.DiskFull {
+		full = 1
+	}
+	m.Gauge("cloudless_store_disk_full", "1 while new data is refused for want of space.", full)
+	m.Count("cloudless_store_compaction_failures_total", "Compactions that failed.", s.CompactionFailures)
+}

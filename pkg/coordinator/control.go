@@ -1,0 +1,91 @@
+package coordinator
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/api"
+	"github.com/cloudless-fleet/cloudless/pkg/api/control"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/registry"
+	"github.com/cloudless-fleet/cloudless/pkg/trust"
+)
+
+// allow lets callers pass whose certificate is of one of the roles.
+func allow(roles ...trust.Role) control.Authorize {
+	return func(r *http.Request) (string, bool) {
+		if r.TLS == nil {
+			return "", false
+		}
+		peer, err := trust.PeerIdentity(*r.TLS)
+		if err != nil || !slices.Contains(roles, peer.Role) {
+			return "", false
+		}
+		return peer.String(), true
+	}
+}
+
+// controlRegistry puts the registry behind the control API.
+type controlRegistry struct {
+	*coordinator
+}
+
+var _ control.Registry = controlRegistry{}
+
+func (r controlRegistry) Changes(ctx context.Context, since uint64) (api.WorkerChanges, error) {
+	delta, err := r.registry.Changes(ctx, since)
+	if err != nil {
+		return api.WorkerChanges{}, err
+	}
+	now := r.now()
+	changes := api.WorkerChanges{Version: delta.Version, Full: delta.Full, Removed: delta.Removed,
+		Workers: make([]api.RegisteredWorker, len(delta.Workers))}
+	for i := range delta.Workers {
+		changes.Workers[i] = row(&delta.Workers[i], now)
+	}
+	return changes, nil
+}
+
+func row(w *registry.Worker, now time.Time) api.RegisteredWorker {
+	return api.RegisteredWorker{
+		ID: w.ID, Instance: w.Instance, Hostname: w.Host.Hostname, State: w.State,
+		Addresses: addresses(w), Ports: api.PortsOf(w.Host.Ports), Version: w.Version,
+		KeepAlive:      w.KeepAlive.Milliseconds(),
+		LeaseRemaining: max(0, w.ExpiresAt().Sub(now)).Milliseconds(),
+		LastContact:    model.Millis(w.LastContact.UnixMilli()),
+		RetriesLeft:    w.RetriesLeft, Conflict: w.Conflict,
+	}
+}
+
+// addresses lists where the worker is: what it announced, then where it was
+// heard from, then the same of a machine that uses its id.
+func addresses(w *registry.Worker) []netip.Addr {
+	candidates := []netip.Addr{w.Host.Addr, w.Source}
+	if w.Rival != nil {
+		candidates = append(candidates, w.Rival.Host.Addr, w.Rival.Source)
+	}
+	found := []netip.Addr{}
+	for _, addr := range candidates {
+		if addr.IsValid() && !addr.IsUnspecified() && !slices.Contains(found, addr) {
+			found = append(found, addr)
+		}
+	}
+	return found
+}
+
+func (r controlRegistry) Contacts(_ context.Context, _ string, contacts []api.Contact) (api.ContactsResult, error) {
+	batch := make([]registry.Sighting, len(contacts))
+	now := r.now()
+	for i, contact := range contacts {
+		// The age of the contact, taken from one clock reading, keeps the
+		// monotonic part that wall-clock times from a request lack.
+		batch[i] = registry.Sighting{ID: contact.ID, At: now.Add(-now.Sub(time.UnixMilli(int64(contact.At))))}
+	}
+	unknown := r.registry.Contacts(batch)
+	return api.ContactsResult{Renewed: len(contacts) - len(unknown), Unknown: unknown}, nil
+}
+
+func (r controlRegistry) Stats(context.Context) ([]model.Metric, error) { return r.metrics(), nil }

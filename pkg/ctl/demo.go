@@ -1,0 +1,50 @@
+package ctl
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloudless-fleet/cloudless/pkg/api"
+	"github.com/cloudless-fleet/cloudless/pkg/ctl/demo"
+	"github.com/cloudless-fleet/cloudless/pkg/trust"
+)
+
+func (c *command) demo(ctx context.Context, args []string) error {
+	set := c.flags("demo")
+	bin := set.String("bin", "", "`folder` of the three daemons (default: that of cloudlessctl)")
+	interval := set.Duration("interval", time.Second, "time between two rounds of measurements")
+	rest, err := c.parse(set, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return usagef("unexpected argument %q", rest[0])
+	}
+	if *bin == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find the daemons beside cloudlessctl: %w", err)
+		}
+		*bin = filepath.Dir(self)
+	}
+	return demo.Run(ctx, demo.Options{Bin: *bin, Interval: *interval, Out: c.Out, Terminal: isTerminal(c.Out),
+		Connect: func(collector string, operator trust.Files) (*api.Client, error) {
+			return newClient(Config{Collector: collector, TLS: operator})
+		}})
+}
+
+// isTerminal says whether what is written there can be drawn over.
+func isTerminal(out io.Writer) bool {
+	file, isFile := out.(*os.File)
+	if !isFile {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
+	return err == nil
+}

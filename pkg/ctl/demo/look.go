@@ -1,0 +1,93 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/api"
+)
+
+// lookTimeout bounds all the requests of one refresh.
+const lookTimeout = 5 * time.Second
+
+// shown are the live values: what they are called, the query, and how the
+// number is written.
+func shown() []struct {
+	name, expr string
+	write      func(float64) string
+} {
+	return []struct {
+		name, expr string
+		write      func(float64) string
+	}{
+		{"CPU busy", `100 * (1 - avg(rate(node_cpu_seconds_total{mode="idle"}[15s])))`, percent},
+		{"Load, 1 minute", `node_load1`, func(v float64) string { return fmt.Sprintf("%.2f", v) }},
+		{"Memory available", `node_memory_MemAvailable_bytes`, size},
+		{"Disk writes", `sum(rate(node_disk_written_bytes_total[15s]))`, perSecond},
+		{"Network received", `sum(rate(node_network_receive_bytes_total[15s]))`, perSecond},
+		{"Series in a frame", `count({job="node"})`, func(v float64) string { return fmt.Sprintf("%.0f", v) }},
+	}
+}
+
+// look asks the collector for everything that one screen shows.
+func look(ctx context.Context, client *api.Client) view {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	fleet, err := client.Workers(ctx)
+	if err != nil {
+		return view{Waiting: "waiting for collectord: " + rootCause(err)}
+	}
+	v := view{Waiting: "waiting for the worker to be found and registered"}
+	for _, w := range fleet.Workers {
+		row := workerRow{Name: w.Instance, State: w.State.String(), FrameAge: -1, LeaseLeft: time.Duration(w.LeaseRemaining) * time.Millisecond}
+		if len(w.Addresses) > 0 {
+			row.Address = w.Addresses[0].String()
+		}
+		if w.LastFrameAge >= 0 {
+			row.FrameAge = time.Duration(w.LastFrameAge) * time.Millisecond
+		}
+		v.Workers = append(v.Workers, row)
+	}
+	if len(v.Workers) == 0 {
+		return v
+	}
+	for _, value := range shown() {
+		row := valueRow{Name: value.name, Value: "no data yet"}
+		result, err := client.Query(ctx, value.expr, time.Time{})
+		switch {
+		case err != nil:
+			row.Value = rootCause(err)
+		case len(result.Vector) > 0:
+			row.Value = value.write(result.Vector[0].Value.Value)
+		}
+		v.Values = append(v.Values, row)
+	}
+	return v
+}
+
+// rootCause leaves out the address that the client puts before an error.
+func rootCause(err error) string {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err
+	}
+	return err.Error()
+}
+
+func percent(v float64) string { return fmt.Sprintf("%.1f %%", v) }
+
+func perSecond(v float64) string { return size(v) + "/s" }
+
+func size(v float64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for ; v >= 1024 && i < len(units)-1; i++ {
+		v /= 1024
+	}
+	if i == 0 {
+		return fmt.Sprintf("%.0f %s", v, units[i])
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
+}

@@ -1,0 +1,66 @@
+package ctl
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// outputNames are the forms in which a verb can print what it found.
+func outputNames() []string { return []string{"table", "json"} }
+
+// output is the value of --output.
+type output string
+
+// outputFlag adds --output to a verb.
+func outputFlag(set *flag.FlagSet) *output {
+	form := output(outputNames()[0])
+	set.Var(&form, "output", "`form` of the output: "+strings.Join(outputNames(), " or "))
+	return &form
+}
+
+func (o *output) String() string { return string(*o) }
+
+func (o *output) Set(text string) error {
+	if !slices.Contains(outputNames(), text) {
+		return fmt.Errorf("want one of %s", strings.Join(outputNames(), ", "))
+	}
+	*o = output(text)
+	return nil
+}
+
+// print writes value as JSON, or calls table with columns to fill: cells are
+// separated by tabs.
+func (o *output) print(out io.Writer, value any, table func(w io.Writer)) error {
+	if *o == "json" {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(value)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	table(w)
+	return w.Flush()
+}
+
+// age spells a duration for people: one or two digits that matter.
+func age(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-"
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.0fs", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}

@@ -1,0 +1,100 @@
+package fleettest
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// lan is an Ethernet segment of its own: a bridge in a network namespace, to
+// which hosts are plugged.
+type lan struct {
+	t      *testing.T
+	prefix string // of every namespace name, unique to the test process
+	sw     string // namespace that holds the bridge
+	subnet netip.Prefix
+	hosts  int
+}
+
+// newLAN makes a segment for the subnet and takes it down after the test.
+func newLAN(t *testing.T, subnet string) *lan {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("the fleet test makes network namespaces, which needs root")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("the fleet test needs the command ip (Debian package iproute2)")
+	}
+	l := &lan{t: t, prefix: fmt.Sprintf("cl%d-", os.Getpid()), subnet: netip.MustParsePrefix(subnet)}
+	l.sw = l.namespace("sw")
+	l.ip("-n", l.sw, "link", "add", "br0", "type", "bridge")
+	l.ip("-n", l.sw, "link", "set", "br0", "up")
+	return l
+}
+
+// host is one machine on the segment.
+type host struct {
+	lan  *lan
+	name string
+	ns   string
+	addr netip.Addr
+}
+
+// plug adds a host with the next free address on interface eth0.
+func (l *lan) plug(name string) *host {
+	l.t.Helper()
+	l.hosts++
+	addr := l.subnet.Addr()
+	for range l.hosts {
+		addr = addr.Next()
+	}
+	h := &host{lan: l, name: name, ns: l.namespace(name), addr: addr}
+	port := fmt.Sprintf("port%d", l.hosts)
+	l.ip("link", "add", port, "netns", l.sw, "type", "veth", "peer", "name", "eth0", "netns", h.ns)
+	l.ip("-n", l.sw, "link", "set", port, "master", "br0", "up")
+	l.ip("-n", h.ns, "link", "set", "lo", "up")
+	l.ip("-n", h.ns, "addr", "add", netip.PrefixFrom(addr, l.subnet.Bits()).String(), "brd", "+", "dev", "eth0")
+	l.ip("-n", h.ns, "link", "set", "eth0", "up")
+	return h
+}
+
+func (l *lan) namespace(name string) string {
+	l.t.Helper()
+	ns := l.prefix + name
+	l.ip("netns", "add", ns)
+	l.t.Cleanup(func() {
+		if out, err := exec.Command("ip", "netns", "del", ns).CombinedOutput(); err != nil {
+			l.t.Errorf("ip netns del %s: %v: %s", ns, err, out)
+		}
+	})
+	return ns
+}
+
+func (l *lan) ip(args ...string) {
+	l.t.Helper()
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		l.t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+}
+
+// command prepares a program that runs on the host: in its network namespace,
+// under its host name, with /sys showing its own devices.
+func (h *host) command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	const enter = `echo "$0" >/proc/sys/kernel/hostname && exec "$@"`
+	full := append([]string{"netns", "exec", h.ns, "unshare", "--uts", "sh", "-c", enter, h.name, program}, args...)
+	return exec.CommandContext(ctx, "ip", full...)
+}
+
+// output runs a program on the host and returns what it printed.
+func (h *host) output(program string, args ...string) string {
+	h.lan.t.Helper()
+	out, err := h.command(h.lan.t.Context(), program, args...).CombinedOutput()
+	if err != nil {
+		h.lan.t.Fatalf("%s: %s %s: %v: %s", h.name, program, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
