@@ -73,10 +73,11 @@ type legacySaw struct {
 	Again      string
 }
 
-// interpreters are the Pythons of this machine that have jsonpickle.
+// interpreters are the Pythons of this machine that have jsonpickle, and the
+// one that CLOUDLESS_TEST_PYTHON names, if it has.
 func interpreters(t *testing.T) []string {
 	var found []string
-	for _, name := range []string{"/usr/bin/python3", "python3", os.Getenv("CRM_TEST_PYTHON")} {
+	for _, name := range []string{"/usr/bin/python3", "python3", os.Getenv("CLOUDLESS_TEST_PYTHON")} {
 		path, err := exec.LookPath(name)
 		if err == nil && exec.Command(path, "-c", "import jsonpickle").Run() == nil {
 			found = append(found, path)

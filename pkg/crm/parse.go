@@ -25,7 +25,7 @@ func parse(b []byte) (Message, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTags("", tree); err != nil {
+	if err := checkTags(tree); err != nil {
 		return nil, err
 	}
 	return parsePacket(tree)

@@ -1,6 +1,9 @@
 package crm
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Reason says why a packet was refused. The set is closed, so that refused
 // packets can be counted in an array of NumReasons.
@@ -74,6 +77,19 @@ func (e *Error) Error() string {
 
 func refuse(reason Reason, at, format string, args ...any) *Error {
 	return &Error{Reason: reason, At: at, Detail: fmt.Sprintf(format, args...)}
+}
+
+// inside says in which member the place of the error is. The name comes from
+// the packet and may be anything.
+func (e *Error) inside(name string) *Error {
+	if checkText(BadValue, "", name, 64) != nil {
+		name = strconv.QuoteToASCII(clip(name))
+	}
+	if e.At != "" && e.At[0] != '[' {
+		name += "."
+	}
+	e.At = name + e.At
+	return e
 }
 
 // clip shortens foreign text for an error.

@@ -295,9 +295,16 @@ func TestReasonsHaveNames(t *testing.T) {
 }
 
 func TestErrorSaysWhereAndWhat(t *testing.T) {
-	_, err := Parse([]byte(replace(goldenProbeInit, "9090", "0")))
-	const want = "crm packet: bad_value at info.ports[1].port: 0, want a whole number from 1 to 65535"
-	if err == nil || err.Error() != want {
-		t.Errorf("got error %q, want %q", err, want)
+	f := func(packet, want string) {
+		t.Helper()
+		if _, err := Parse([]byte(packet)); err == nil || err.Error() != want {
+			t.Errorf("got error %v, want %s", err, want)
+		}
 	}
+	f(replace(goldenProbeInit, "9090", "0"), "crm packet: bad_value at info.ports[1].port: 0, want a whole number from 1 to 65535")
+	f(replace(goldenProbeInit, `"collector"`, `""`), "crm packet: bad_value at info.hostname: empty")
+	f(replace(goldenProbeInit, `"daemon": "collectord"`, `"daemon": ""`), "crm packet: bad_value at info.ports[1].daemon: empty")
+	f(`{"a": [{"x": 1}, {"py/id": 1}]}`, "crm packet: reference at a[1].py/id")
+	f(`[[{"py/repr": 1}]]`, "crm packet: forbidden_tag at [0][0].py/repr")
+	f(`{"\u001b[31m": {"py/object": "os.system"}}`, `crm packet: unknown_class at "\x1b[31m".py/object: "os.system"`)
 }

@@ -73,67 +73,66 @@ const (
 
 // checkTags refuses a tree that holds, in any place, also in a member that
 // nobody reads, a tag other than those a known peer writes.
-func checkTags(at string, v any) *Error {
+func checkTags(v any) *Error {
 	switch v := v.(type) {
 	case []any:
 		for i := range v {
-			if err := checkTags(index(at, i), v[i]); err != nil {
-				return err
+			if err := checkTags(v[i]); err != nil {
+				return err.inside(index("", i))
 			}
 		}
 	case map[string]any:
 		// In a fixed order, so that one packet always has one reason.
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			inside := member(at, name)
 			if strings.HasPrefix(name, tagPrefix) {
-				if err := checkTag(inside, name, v[name]); err != nil {
-					return err
+				if err := checkTag(name, v[name]); err != nil {
+					return err.inside(name)
 				}
 			}
-			if err := checkTags(inside, v[name]); err != nil {
-				return err
+			if err := checkTags(v[name]); err != nil {
+				return err.inside(name)
 			}
 		}
 	}
 	return nil
 }
 
-func checkTag(at, tag string, v any) *Error {
+func checkTag(tag string, v any) *Error {
 	switch tag {
 	case tagObject, tagType:
 		name, ok := v.(string)
 		if !ok {
-			return refuse(ForbiddenTag, at, "not a class path")
+			return refuse(ForbiddenTag, "", "not a class path")
 		}
 		_, c, known := lookup(name)
 		if !known || c.isEnum() != (tag == tagType) {
-			return refuse(UnknownClass, at, "%q", clip(name))
+			return refuse(UnknownClass, "", "%q", clip(name))
 		}
 	case tagFunction:
 		if v != "builtins.getattr" {
-			return refuse(ForbiddenTag, at, "not the function that enums are looked up with")
+			return refuse(ForbiddenTag, "", "not the function that enums are looked up with")
 		}
 	case tagReduce:
 		list, _ := v.([]any)
 		if len(list) < 2 {
-			return refuse(ForbiddenTag, at, "not an enum")
+			return refuse(ForbiddenTag, "", "not an enum")
 		}
 		what, _ := list[0].(map[string]any)
 		if what[tagType] == nil && what[tagFunction] == nil {
-			return refuse(ForbiddenTag, at, "not an enum")
+			return refuse(ForbiddenTag, "", "not an enum")
 		}
 	case tagState, tagTuple:
 	case tagID:
-		return refuse(Reference, at, "")
+		return refuse(Reference, "", "")
 	default:
-		return refuse(ForbiddenTag, at, "")
+		return refuse(ForbiddenTag, "", "")
 	}
 	return nil
 }
 
-// member and index name a place in a packet. Names come from the packet.
+// member and index name a place in a packet.
 func member(at, name string) string {
-	if name = clip(name); at == "" {
+	if at == "" {
 		return name
 	}
 	return at + "." + name

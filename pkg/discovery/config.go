@@ -9,9 +9,10 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
-// Group is the IPv6 link-local multicast group of the probes: transient by
-// its prefix ff02 within one link, its number reads "cloudless".
-const Group = "ff02::c10d:1e55"
+// Group is the IPv6 multicast group of the probes: ff12 for one link and not
+// assigned by IANA (RFC 4291), its number from the range that anybody may
+// choose from (RFC 3307).
+const Group = "ff12::c10d:1e55"
 
 // ProberConfig says where and how often collectord calls for workers.
 type ProberConfig struct {
@@ -90,9 +91,9 @@ func (c ProberConfig) Validate() error {
 
 // ResponderConfig says how workerd hears and answers probes.
 type ResponderConfig struct {
-	// Listen is the UDP address, "host:port". An empty host hears both
-	// families and broadcasts; a single address hears what is sent to it and
-	// neither broadcasts nor multicasts.
+	// Listen is the UDP address, "host:port". An empty host, or an unspecified
+	// address of either family, hears both families and broadcasts; a single
+	// address hears what is sent to it and neither broadcasts nor multicasts.
 	Listen string `toml:"listen"`
 	// MaxDelay bounds the random delay of an answer, which is 0.5 ms per
 	// announced worker and at least 100 ms. Longer spreads the answers of a
@@ -138,7 +139,9 @@ func (c ResponderConfig) Validate() error {
 
 // RegistrarConfig says how coordinatord hears and answers ProbeAck.
 type RegistrarConfig struct {
-	// Listen is the UDP address, "host:port". An empty host hears both families.
+	// Listen is the UDP address, "host:port". An empty host, or an unspecified
+	// address of either family, hears both families; a single address what is
+	// sent to it.
 	Listen string `toml:"listen"`
 	// ReplyRate is how many RegisterAck per second leave this host at most.
 	// More lets a large fleet register at once; it is also what somebody who

@@ -11,7 +11,7 @@
 // The Prober sends on each interface of its own: the limited broadcast
 // 255.255.255.255 would leave by one of them only. Per IPv4 address it sends
 // the directed broadcast of that address's subnet, and per interface the IPv6
-// link-local multicast group ff02::c10d:1e55. Loopback, bridges, veth pairs
+// link-local multicast group ff12::c10d:1e55. Loopback, bridges, veth pairs
 // and tunnels are left out unless listed by name. Hosts beyond routers are
 // listed as targets.
 //

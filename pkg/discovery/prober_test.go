@@ -115,7 +115,7 @@ func TestProberRounds(t *testing.T) {
 
 		synctest.Wait()
 		first := w.take()
-		if diff := cmp.Diff([]string{"192.0.2.255:10300 192.0.2.5", "[ff02::c10d:1e55]:10300 "}, destinations(first)); diff != "" {
+		if diff := cmp.Diff([]string{"192.0.2.255:10300 192.0.2.5", "[ff12::c10d:1e55]:10300 "}, destinations(first)); diff != "" {
 			t.Errorf("first round (-want +got):\n%s", diff)
 		}
 		got := first[0].probe
