@@ -91,7 +91,7 @@ func (g generator) message() Message {
 func TestParseOfAppendIsTheMessage(t *testing.T) {
 	g := generator{rand.New(rand.NewPCG(1, 2))}
 	tooLarge := 0
-	const rounds = 20_000
+	const rounds = 5_000
 	for range rounds {
 		m := g.message()
 		b, err := m.Append(nil)
