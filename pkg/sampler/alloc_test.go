@@ -39,7 +39,7 @@ func TestSteadyRoundsDoNotAllocate(t *testing.T) {
 
 func steady(t *testing.T, s *Sampler) {
 	t.Helper()
-	recorder := NewRecorder(&nowhere{}, Stream, 1000)
+	recorder := newRecorder(&nowhere{}, Stream, 1000)
 	for range 3 {
 		s.once(s.now(), recorder)
 	}
@@ -76,7 +76,7 @@ func BenchmarkCollector(b *testing.B) {
 }
 
 func benchmarkRounds(b *testing.B, s *Sampler) {
-	recorder := NewRecorder(&nowhere{}, Stream, DefaultConfig().KeyEvery)
+	recorder := newRecorder(&nowhere{}, Stream, DefaultConfig().KeyEvery)
 	b.ReportAllocs()
 	for b.Loop() {
 		s.once(s.now(), recorder)

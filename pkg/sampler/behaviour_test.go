@@ -370,7 +370,7 @@ func TestNoDescriptorIsLost(t *testing.T) {
 	s := h.sampler()
 	h.round(s)
 	most := open()
-	for range 100 {
+	for range 20 {
 		// Everything that makes collectors look for files anew.
 		h.write("sys/class/net/tap0/mtu", "1500\n")
 		h.write("proc/net/dev", h.read("proc/net/dev")+"  tap0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n")
@@ -381,7 +381,7 @@ func TestNoDescriptorIsLost(t *testing.T) {
 		h.round(s)
 	}
 	if got := open(); got > most {
-		t.Errorf("%d descriptors after 200 rounds, %d after the first", got, most)
+		t.Errorf("%d descriptors after 40 rounds, %d after the first", got, most)
 	}
 	s.Close()
 	if got := open(); got > before {

@@ -125,6 +125,7 @@ func (c *diskstats) learn() {
 func (c *diskstats) describe(s *sheet) {
 	c.columns = c.columns[:0]
 	c.extra = c.extra[:0]
+	most := c.mostFields()
 	s.begin()
 	for field, metric := range diskMetrics() {
 		s.family("node_disk_"+metric.name, metric.help, metric.kind, metric.scale)
@@ -132,7 +133,7 @@ func (c *diskstats) describe(s *sheet) {
 		for _, disk := range c.known {
 			// A disk that prints fewer statistics than the others keeps a
 			// column for each, as a rectangle is simpler; it stays absent.
-			if disk.index >= 0 && field < c.mostFields() {
+			if disk.index >= 0 && field < most {
 				s.series("device", disk.name)
 			}
 		}

@@ -40,7 +40,7 @@ func newTestHost(t testing.TB) *testHost {
 		if err != nil {
 			return err
 		}
-		relative := strings.ReplaceAll(strings.TrimPrefix(path, hostSmall), "=", ":")
+		relative := replaceEquals(strings.TrimPrefix(path, hostSmall))
 		target := filepath.Join(root, relative)
 		if entry.IsDir() {
 			return os.MkdirAll(target, 0o755)
@@ -69,6 +69,9 @@ func newTestHost(t testing.TB) *testHost {
 	}
 	return h
 }
+
+// replaceEquals undoes what keeps colons out of the names of recorded files.
+func replaceEquals(path string) string { return strings.ReplaceAll(path, "=", ":") }
 
 // statfs invents sizes from the path; one mount refuses to answer.
 func (h *testHost) statfs(path string) (kernel.Statfs, error) {

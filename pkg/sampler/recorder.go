@@ -7,9 +7,9 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
-// Recorder turns rounds into records: each part once, a schema before its
+// recorder turns rounds into records: each part once, a schema before its
 // first frame, key and delta frames. It belongs to one goroutine.
-type Recorder struct {
+type recorder struct {
 	out      Output
 	stream   model.StreamID
 	keyEvery int
@@ -18,36 +18,33 @@ type Recorder struct {
 	schema  *schema                   // given to out, its encoder ready
 	encoder *frame.Encoder
 	buffer  []byte
-	totals  RecorderTotals
+	totals  totals
 }
 
-// RecorderTotals is what a recorder has handed to its output.
-type RecorderTotals struct{ Parts, Schemas, Frames, KeyFrames, FrameBytes uint64 }
+// totals is what a recorder has handed to its output.
+type totals struct{ Parts, Schemas, Frames, KeyFrames, FrameBytes uint64 }
 
 // maxSent bounds the memory of parts that need not be sent again, in parts.
 // When it is full, all are forgotten: sending one twice costs its bytes and
 // nothing else, as parts are named by their content.
 const maxSent = 4096
 
-// NewRecorder returns a recorder that has sent nothing yet.
-func NewRecorder(out Output, stream model.StreamID, keyEvery int) *Recorder {
-	return &Recorder{out: out, stream: stream, keyEvery: keyEvery, sent: map[frame.PartID]struct{}{}}
+// newRecorder returns a recorder that has sent nothing yet.
+func newRecorder(out Output, stream model.StreamID, keyEvery int) *recorder {
+	return &recorder{out: out, stream: stream, keyEvery: keyEvery, sent: map[frame.PartID]struct{}{}}
 }
 
-// Restart forgets what has been sent: the next round begins with all
+// restart forgets what has been sent: the next round begins with all
 // definitions and a key frame.
-func (r *Recorder) Restart() {
+func (r *recorder) restart() {
 	clear(r.sent)
 	r.schema = nil
 }
 
-// Totals returns what has been handed to the output.
-func (r *Recorder) Totals() RecorderTotals { return r.totals }
-
 // record appends one round. When the output refuses a record, the round is
 // lost, and the next one begins with its schema and a key frame: a delta
 // against a frame that nobody has would be worthless.
-func (r *Recorder) record(at model.Millis, schema *schema, row []float64) error {
+func (r *recorder) record(at model.Millis, schema *schema, row []float64) error {
 	if r.schema != schema {
 		if err := r.define(schema); err != nil {
 			return err
@@ -68,7 +65,7 @@ func (r *Recorder) record(at model.Millis, schema *schema, row []float64) error 
 }
 
 // define appends the parts that are not known yet, and the schema.
-func (r *Recorder) define(schema *schema) (err error) {
+func (r *recorder) define(schema *schema) (err error) {
 	r.schema = nil
 	if len(r.sent)+len(schema.ids) > maxSent {
 		clear(r.sent)

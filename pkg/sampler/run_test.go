@@ -177,7 +177,7 @@ func TestOutputThatRefuses(t *testing.T) {
 			h := newTestHost(t).only("loadavg", "stat")
 			s := h.sampler()
 			out := newReceiver(t)
-			recorder := NewRecorder(out, Stream, 60)
+			recorder := newRecorder(out, Stream, 60)
 			round := func() {
 				s.once(h.clock, recorder)
 				h.clock = h.clock.Add(time.Second)
@@ -211,7 +211,7 @@ func TestRestartSendsDefinitionsAgain(t *testing.T) {
 	h := newTestHost(t).only("loadavg")
 	s := h.sampler()
 	out := newReceiver(t)
-	recorder := NewRecorder(out, Stream, 60)
+	recorder := newRecorder(out, Stream, 60)
 	s.once(h.clock, recorder)
 	s.once(h.clock.Add(time.Second), recorder)
 	s.Restart()
@@ -227,7 +227,7 @@ func TestPartsAreSentOnce(t *testing.T) {
 	h := newTestHost(t).only("loadavg", "uname")
 	s := h.sampler()
 	out := newReceiver(t)
-	recorder := NewRecorder(out, Stream, 60)
+	recorder := newRecorder(out, Stream, 60)
 	for i := range 6 {
 		h.uname = kernel.UnameOf("Linux", []string{"a", "b"}[i%2], "", "", "", "")
 		s.once(h.clock, recorder)

@@ -112,7 +112,7 @@ func New(cfg Config, fs kernel.FS, deps Deps) (*Sampler, error) {
 // appends the records to out. A record that out refuses is counted and logged,
 // and the next frame is a key frame. It returns nil; it may be called again.
 func (s *Sampler) Run(ctx context.Context, out Output) error {
-	recorder := NewRecorder(out, Stream, s.cfg.KeyEvery)
+	recorder := newRecorder(out, Stream, s.cfg.KeyEvery)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var due time.Time
@@ -135,21 +135,21 @@ func (s *Sampler) Run(ctx context.Context, out Output) error {
 }
 
 // once makes a round and records it.
-func (s *Sampler) once(at time.Time, recorder *Recorder) {
+func (s *Sampler) once(at time.Time, recorder *recorder) {
 	s.rounds.Lock()
 	defer s.rounds.Unlock()
 	if s.sample(at) != nil {
 		return // told already
 	}
 	if s.restart.Swap(false) {
-		recorder.Restart()
+		recorder.restart()
 	}
-	before := recorder.Totals()
+	before := recorder.totals
 	err := recorder.record(model.Millis(at.UnixMilli()), s.schema, s.row)
 	if err != nil {
 		s.log.Warn("cannot record a round", "err", err)
 	}
-	after := recorder.Totals()
+	after := recorder.totals
 	s.public.Lock()
 	defer s.public.Unlock()
 	s.stats.Frames += after.Frames - before.Frames

@@ -97,7 +97,7 @@ func (c *self) describe(s *sheet, now []model.Metric) {
 func scaleOf(m model.Metric) uint8 {
 	switch {
 	case strings.Contains(m.Name, "_seconds"):
-		return 6
+		return 9 // what a time.Duration counts
 	case strings.HasSuffix(m.Name, "_ratio"), m.Value != math.Trunc(m.Value):
 		return 4
 	}

@@ -3,6 +3,7 @@ package sampler
 import (
 	"strings"
 
+	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
@@ -33,9 +34,17 @@ func (s *sheet) family(name, help string, kind model.MetricType, scale uint8) {
 // pairs are label names and values in any order.
 func (s *sheet) series(pairs ...string) (column int) {
 	for i, text := range pairs {
-		pairs[i] = strings.ToValidUTF8(text, "�")
+		pairs[i] = clip(strings.ToValidUTF8(text, "�"))
 	}
 	return s.add(model.LabelsOf(pairs...))
+}
+
+// clip shortens what the frame format would refuse, and the collector with it.
+func clip(text string) string {
+	if len(text) <= frame.MaxValue {
+		return text
+	}
+	return strings.ToValidUTF8(text[:frame.MaxValue], "")
 }
 
 // add is series for labels that exist already.

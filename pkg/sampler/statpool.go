@@ -93,7 +93,9 @@ func (p *statPool) start(round uint64, calls []*mountCall) {
 // wait returns when every call of the round has ended, or after grace.
 func (p *statPool) wait(grace time.Duration) {
 	deadline := time.Now().Add(grace)
-	var seen uint64
+	p.mu.Lock()
+	seen := p.ended
+	p.mu.Unlock()
 	for {
 		p.timer.Reset(min(stallAfter, time.Until(deadline)))
 		select {
