@@ -33,7 +33,7 @@ type town struct {
 }
 
 // credentials issues and loads a certificate.
-func credentials(t *testing.T, ca *trust.CA, req trust.Request, now func() time.Time) *trust.Credentials {
+func credentials(t testing.TB, ca *trust.CA, req trust.Request, now func() time.Time) *trust.Credentials {
 	t.Helper()
 	issued, err := ca.Issue(req, rand.Reader, time.Now())
 	if err != nil {
@@ -50,7 +50,7 @@ func credentials(t *testing.T, ca *trust.CA, req trust.Request, now func() time.
 	return c
 }
 
-func newCA(t *testing.T, fleet string) *trust.CA {
+func newCA(t testing.TB, fleet string) *trust.CA {
 	t.Helper()
 	ca, err := trust.InitCA(t.TempDir(), fleet, rand.Reader, time.Now())
 	if err != nil {
@@ -65,7 +65,7 @@ func newTown(t *testing.T, change func(*PortConfig), wrap func(net.Listener) net
 	v := &town{t: t, ca: newCA(t, "lab"), sink: newTestSink()}
 	own := credentials(t, v.ca, trust.Request{Role: trust.RoleCollector, Name: "monitor"}, time.Now)
 	var err error
-	if v.server, err = NewServer(DefaultServerConfig(), ServerDeps{Sink: v.sink, Now: time.Now}); err != nil {
+	if v.server, err = NewServer(DefaultServerConfig(), ServerDeps{Sink: sinks{testWorker: v.sink}, Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

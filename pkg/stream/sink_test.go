@@ -195,3 +195,13 @@ func (t *testSession) Close() error {
 }
 
 var testWorker = model.WorkerIDFrom([16]byte{7})
+
+// sinks gives some workers a sink that lasts, and others one for each session.
+type sinks map[model.WorkerID]*testSink
+
+func (s sinks) Open(ctx context.Context, p Peer) (Session, error) {
+	if sink := s[p.Worker]; sink != nil {
+		return sink.Open(ctx, p)
+	}
+	return newTestSink().Open(ctx, p)
+}
