@@ -45,10 +45,13 @@ func (r *Registry) ProbeAck(e ProbeAck) Reply {
 		r.others.MoveToFront(known.place)
 		r.trimLocked()
 	}
-	if answer.CoolingDown {
+	switch {
+	case answer.CoolingDown:
 		r.stats.CoolingDown++
-	} else {
-		r.stats.Answers[min(e.Verdict, verdictCount-1)]++
+	case e.Verdict < verdictCount:
+		r.stats.Answers[e.Verdict]++
+	default:
+		r.stats.Answers[RefusePolicy]++
 	}
 	return Reply{OK: answer.OK, Message: answer.Message, MaxRetries: answer.MaxRetries,
 		Instance: known.w.Instance, State: known.w.State}
@@ -56,7 +59,9 @@ func (r *Registry) ProbeAck(e ProbeAck) Reply {
 
 // Contact renews the lease of a member that was heard at the given time; the
 // zero time means now. It is false when id is not a living member: unknown,
-// waiting, or gone with a goodbye. Times in the future count as now.
+// waiting, or gone with a goodbye. Only the distance of at from now counts, so a
+// time made by subtracting an age from time.Now is proof against clock steps;
+// times in the future count as now.
 func (r *Registry) Contact(id model.WorkerID, at time.Time) bool {
 	r.mu.Lock()
 	defer r.unlock()
@@ -121,7 +126,7 @@ func (r *Registry) Forget(id model.WorkerID) bool {
 	if e == nil {
 		return false
 	}
-	r.notes = append(r.notes, note{kind: noteForgotten, w: e.w})
+	r.noteLocked(e, noteForgotten, e.w.State)
 	r.stats.Forgotten++
 	r.removeLocked(e)
 	return true

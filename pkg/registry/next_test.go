@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
@@ -180,9 +181,7 @@ func TestNextTransitions(t *testing.T) {
 	}
 }
 
-func sameWorker(a, b Worker) bool {
-	return cmp.Equal(a, b, cmp.AllowUnexported(Worker{}), cmpopts.EquateComparable(netip.Addr{}))
-}
+func sameWorker(a, b Worker) bool { return reflect.DeepEqual(a, b) }
 
 func TestLeaseIsTheWorkersOwn(t *testing.T) {
 	p := testPolicy()

@@ -63,13 +63,13 @@ type Registry struct {
 
 // entry is one known worker with its places in the registry's structures.
 type entry struct {
-	w        Worker
 	slot     slot
-	armed    int64         // its deadline in timers, on their clock; never when there is none
-	version  uint64        // of the feed, at its last change
-	place    *list.Element // in members or others
 	isMember bool
 	onDisk   bool
+	armed    int64 // its deadline in timers, on their clock; never when there is none
+	w        Worker
+	version  uint64        // of the feed, at its last change
+	place    *list.Element // in members or others
 }
 
 const never = math.MaxInt64

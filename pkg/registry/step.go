@@ -1,8 +1,6 @@
 package registry
 
 import (
-	"context"
-	"log/slog"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -119,60 +117,5 @@ func signal(flag chan struct{}) {
 	select {
 	case flag <- struct{}{}:
 	default:
-	}
-}
-
-// note is a log line in waiting: nothing is logged while the lock is held.
-type note struct {
-	kind noteKind
-	from model.WorkerState
-	w    Worker
-}
-
-type noteKind uint8
-
-const (
-	noteState noteKind = iota
-	noteHost
-	noteConflict
-	noteConflictOver
-	noteForgotten
-)
-
-func (r *Registry) noteLocked(e *entry, kind noteKind, from model.WorkerState) {
-	if !e.w.Admitted() && !r.log.Enabled(context.Background(), slog.LevelDebug) {
-		return // strangers may be many
-	}
-	r.notes = append(r.notes, note{kind: kind, from: from, w: e.w})
-}
-
-// unlock releases the lock and then writes the log lines.
-func (r *Registry) unlock() {
-	notes := r.notes
-	r.notes = nil
-	r.mu.Unlock()
-	for i := range notes {
-		notes[i].log(r.log)
-	}
-}
-
-func (n *note) log(to *slog.Logger) {
-	log := to.With("worker", n.w.ID, "instance", n.w.Instance)
-	switch n.kind {
-	case noteState:
-		if !n.w.Admitted() {
-			log.Debug("worker not admitted", "from", n.from, "to", n.w.State, "host", n.w.Host, "source", n.w.Source)
-			return
-		}
-		log.Info("worker changed state", "from", n.from, "to", n.w.State, "last_contact", n.w.LastContact)
-	case noteHost:
-		log.Info("worker has a new host name or address", "host", n.w.Host, "source", n.w.Source)
-	case noteConflict:
-		log.Warn("two machines use one worker id", "host", n.w.Host, "source", n.w.Source,
-			"other_host", n.w.Rival.Host, "other_source", n.w.Rival.Source)
-	case noteConflictOver:
-		log.Info("only one machine uses the worker id again", "host", n.w.Host, "source", n.w.Source)
-	case noteForgotten:
-		log.Info("worker forgotten", "state", n.w.State)
 	}
 }

@@ -12,23 +12,25 @@ import (
 // to be read by anyone at any time.
 type Worker struct {
 	ID model.WorkerID
-	// Instance is its name in labels and on screens, given at its first admission
-	// and never changed. Empty for a worker that was never admitted.
-	Instance string
-	State    model.WorkerState
-	Since    time.Time // when State was entered
-
-	Host    model.HostInfo // as it last announced itself
-	Source  netip.Addr     // where its ProbeAck came from; invalid when it came without one
-	Version string         // of its software; may be empty
-
+	// State, KeepAlive, LastContact and LeaseFrom are what a renewal touches:
+	// side by side they share two lines of the processor's cache.
+	State       model.WorkerState
 	KeepAlive   time.Duration // its lease
-	FirstSeen   time.Time
 	LastContact time.Time
 	// LeaseFrom is where the lease is counted from: the last contact, except
 	// after a restart of the coordinator, which leaves every worker half a lease.
-	LeaseFrom   time.Time
-	Expirations uint64 // how often it has expired
+	LeaseFrom time.Time
+
+	// Instance is its name in labels and on screens, given at its first admission
+	// and never changed. Empty for a worker that was never admitted.
+	Instance string
+	Host     model.HostInfo // as it last announced itself
+	Source   netip.Addr     // where its ProbeAck came from; invalid when it came without one
+	Version  string         // of its software; may be empty
+
+	FirstSeen   time.Time
+	Since       time.Time // when State was entered
+	Expirations uint64    // how often it has expired
 
 	RetriesLeft   int       // refusals until cool-down
 	CoolDownUntil time.Time // zero unless RetriesLeft is 0
