@@ -3,39 +3,25 @@ package frame
 import (
 	"fmt"
 	"math/bits"
-
-	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 // Decoder follows the frames of one stream. It holds the newest row and no
 // more. Not safe for concurrent use.
 type Decoder struct {
+	follower
 	layout *Layout
-	schema SchemaID
-	base   base
-	row    []float64
 	parts  []byte // bitmap of the parts in the newest frame
 }
 
 // NewDecoder returns a decoder that waits for a key frame of schema id, which
 // l lays out. Until then every column is absent.
 func NewDecoder(l *Layout, id SchemaID) *Decoder {
-	d := &Decoder{
-		layout: l,
-		schema: id,
-		row:    make([]float64, l.Columns(), l.Columns()+blockColumns),
-		parts:  make([]byte, l.partMap()),
+	return &Decoder{
+		follower: newFollower(id, l.Columns()),
+		layout:   l,
+		parts:    make([]byte, l.partMap()),
 	}
-	d.forget()
-	return d
 }
-
-// At is the time of the newest frame, 0 before the first.
-func (d *Decoder) At() model.Millis { return d.base.at }
-
-// Row is the newest row. It belongs to the decoder and is valid until the next
-// call of Decode.
-func (d *Decoder) Row() []float64 { return d.row[:len(d.row):len(d.row)] }
 
 // Changed reports whether any column of a part may differ from the frame
 // before. After a key frame or an error that is all of them.
@@ -50,31 +36,11 @@ func (d *Decoder) Changed(part int) bool {
 // that is damaged behind its header makes the decoder forget its row: all
 // columns are absent and delta frames are refused until the next key frame.
 func (d *Decoder) Decode(payload []byte) error {
-	next, body, err := d.base.follow(payload, &d.schema)
-	if err != nil {
-		return err
-	}
-	if next.isKey() {
-		clear(d.row)
-	}
-	if err := d.decode(payload, body); err != nil {
-		d.forget()
-		return err
-	}
-	d.base = next
-	return nil
+	return d.take(payload, d.body)
 }
 
-// forget makes the decoder wait for a key frame.
-func (d *Decoder) forget() {
-	d.base = d.base.lost()
-	for i := range d.row {
-		d.row[i] = model.Absent()
-	}
-}
-
-// decode takes the body of a frame, which begins at payload[at].
-func (d *Decoder) decode(payload []byte, at int) error {
+// body takes the body of a frame, which begins at payload[at].
+func (d *Decoder) body(payload []byte, at int) error {
 	first := at
 	at += len(d.parts)
 	if at > len(payload) {

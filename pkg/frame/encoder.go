@@ -20,10 +20,10 @@ type Encoder struct {
 }
 
 // NewEncoder returns an encoder whose first frame is a key frame. After that,
-// every keyEvery-th frame is one: 1 makes every frame a key frame, and a larger
-// value trades the bytes of key frames (a few times a delta frame) for
-// the number of frames a reader may have to decode before the one it wants.
-// Values below 1 count as 1, those above MaxSinceKey+1 as that.
+// every keyEvery-th frame is one: larger values save the bytes of key frames,
+// each a few times a delta frame, and smaller ones the frames that a reader has
+// to decode before the one it wants. Values below 1 count as 1, those above
+// MaxSinceKey+1 as that.
 func NewEncoder(l *Layout, id SchemaID, keyEvery int) *Encoder {
 	return &Encoder{
 		layout:   l,

@@ -51,7 +51,8 @@ func (l *Layout) Columns() int { return len(l.ones) }
 // Parts is the number of parts.
 func (l *Layout) Parts() int { return len(l.starts) - 1 }
 
-// PartRange returns the columns of a part: from, up to and without to.
+// PartRange returns the columns of a part, which is below Parts: from, up to
+// and without to.
 func (l *Layout) PartRange(part int) (from, to int) { return l.starts[part], l.starts[part+1] }
 
 // partMap is the length of the bitmap over parts, in bytes.

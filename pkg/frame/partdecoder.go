@@ -3,8 +3,6 @@ package frame
 import (
 	"fmt"
 	"math/bits"
-
-	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 // PartDecoder follows one part over the frames of a stream and skips the
@@ -12,13 +10,10 @@ import (
 // Decoder has taken before: damage in other parts goes unnoticed. Not safe for
 // concurrent use.
 type PartDecoder struct {
-	schema  SchemaID
-	base    base
-	row     []float64
+	follower
 	ones    []float64
 	part    int
-	parts   int
-	body    int // size of the bitmap over parts
+	partMap int // size of the bitmap over parts
 	changed bool
 }
 
@@ -26,24 +21,13 @@ type PartDecoder struct {
 // It waits for a key frame; until then every column is absent.
 func NewPartDecoder(l *Layout, id SchemaID, part int) *PartDecoder {
 	from, to := l.PartRange(part)
-	d := &PartDecoder{
-		schema: id,
-		row:    make([]float64, to-from, to-from+blockColumns),
-		ones:   l.ones[from:to],
-		part:   part,
-		parts:  l.Parts(),
-		body:   l.partMap(),
+	return &PartDecoder{
+		follower: newFollower(id, to-from),
+		ones:     l.ones[from:to],
+		part:     part,
+		partMap:  l.partMap(),
 	}
-	d.forget()
-	return d
 }
-
-// At is the time of the newest frame, 0 before the first.
-func (d *PartDecoder) At() model.Millis { return d.base.at }
-
-// Row is the part's columns in the newest frame. It belongs to the decoder and
-// is valid until the next call of Decode.
-func (d *PartDecoder) Row() []float64 { return d.row[:len(d.row):len(d.row)] }
 
 // Changed reports whether any of the part's columns may differ from the frame
 // before: after a key frame or an error always.
@@ -52,34 +36,16 @@ func (d *PartDecoder) Changed() bool { return d.changed || d.base.isKey() }
 // Decode takes the next frame of the stream. Its errors and what they leave
 // behind are those of Decoder.Decode.
 func (d *PartDecoder) Decode(payload []byte) error {
-	next, body, err := d.base.follow(payload, &d.schema)
-	if err != nil {
-		return err
-	}
-	if next.isKey() {
-		clear(d.row)
-	}
-	if err := d.decode(payload, body); err != nil {
-		d.forget()
-		return err
-	}
-	d.base = next
-	return nil
+	return d.take(payload, d.body)
 }
 
-func (d *PartDecoder) forget() {
-	d.base = d.base.lost()
-	for i := range d.row {
-		d.row[i] = model.Absent()
-	}
-}
-
-func (d *PartDecoder) decode(payload []byte, at int) error {
-	if at+d.body > len(payload) {
+// body takes the body of a frame, which begins at payload[at].
+func (d *PartDecoder) body(payload []byte, at int) error {
+	if at+d.partMap > len(payload) {
 		return fmt.Errorf("frame of %d bytes: part bitmap cut off: %w", len(payload), ErrMalformed)
 	}
-	parts := payload[at : at+d.body]
-	at += d.body
+	parts := payload[at : at+d.partMap]
+	at += d.partMap
 	index := d.part >> 3
 	d.changed = parts[index]>>(d.part&7)&1 != 0
 	if !d.changed {
