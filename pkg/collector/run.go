@@ -91,7 +91,7 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 	if err := c.listen(credentials, p.Teardown); err != nil {
 		return err
 	}
-	c.prober, err = discovery.NewProber(cfg.Discovery, discovery.ProberDeps{Announce: c.announce, Logger: component(p.Log, "prober")})
+	c.prober, err = discovery.NewProber(cfg.Discovery, discovery.ProberDeps{Announce: c.announce, Logger: p.Log})
 	if err != nil {
 		return err
 	}
@@ -111,8 +111,8 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 	p.Go("fleet view", c.view.run)
 	p.Go("contacts", c.contacts.run)
 	p.Go("own figures", self.run)
-	p.Go("https", func(ctx context.Context) error { return middleware.Serve(ctx, server, c.port.HTTP()) })
 	p.Go("port", c.port.Run)
+	p.Go("https", func(ctx context.Context) error { return middleware.Serve(ctx, server, c.port.HTTP()) })
 	p.Go("prober", c.prober.Run)
 	p.Log.Info("collecting", "fleet", c.who.Fleet, logkey.Listen, c.port.Addr().String(), "store", cfg.Store.Dir,
 		"coordinator", cfg.Coordinator.URL)

@@ -63,7 +63,7 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 	}
 	p.Teardown.AddClose("registry", c.registry.Close)
 	c.registrar, err = discovery.NewRegistrar(cfg.Discovery,
-		discovery.RegistrarDeps{Register: c.register, Logger: component(p.Log, "registrar"), Now: c.now})
+		discovery.RegistrarDeps{Register: c.register, Logger: p.Log, Now: c.now})
 	if err != nil {
 		return err
 	}

@@ -101,6 +101,9 @@ func New(cfg Config, fs kernel.FS, deps Deps) (*Sampler, error) {
 		s.last++
 	}
 	s.counts = make([]CollectorStats, len(s.slots))
+	for i, slot := range s.slots { // the names are known before the first round is
+		s.counts[i].Name = slot.name
+	}
 	last := &slot{name: scrapePart, collector: how, outcome: delivered}
 	how.describe(&last.sheet)
 	s.slots = append(s.slots, last)

@@ -78,7 +78,7 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 		keepAlive: cfg.Registration.KeepAlive, version: p.Build.Version,
 	}, w.connect, component(p.Log, "registration"), time.Now)
 	w.responder, err = discovery.NewResponder(cfg.Discovery,
-		discovery.ResponderDeps{Handler: w.registration, Logger: component(p.Log, "responder")})
+		discovery.ResponderDeps{Handler: w.registration, Logger: p.Log})
 	if err != nil {
 		return err
 	}
