@@ -353,6 +353,13 @@ func TestSelfMetrics(t *testing.T) {
 	if stats := h.collectorStats(s, "cloudless"); stats.Refused != 1 {
 		t.Errorf("got %+v", stats)
 	}
+	mine = []model.Metric{{Name: "node_load1", Value: 5}}
+	round = h.round(s)
+	round.without(t, "cloudless_")
+	round.want(t, values{"node_load1": 1.03})
+	if stats := h.collectorStats(s, "cloudless"); stats.Errors != 1 {
+		t.Errorf("got %+v", stats)
+	}
 	mine = nil
 	h.round(s).without(t, "cloudless_")
 }

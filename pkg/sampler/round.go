@@ -67,14 +67,16 @@ func (s *Sampler) sample(at time.Time) error {
 // reshape replaces the schema.
 func (s *Sampler) reshape() error {
 	next, err := newSchema(s.slots)
-	s.public.Lock()
-	defer s.public.Unlock()
 	if err != nil {
 		// Two parts have a series in common: a bug, for which no round can
 		// be right.
+		s.log.Error("cannot join the parts of a round", "err", err)
+	}
+	s.public.Lock()
+	defer s.public.Unlock()
+	if err != nil {
 		s.schema = nil
 		s.stats.SchemaErrors++
-		s.log.Error("cannot join the parts of a round", "err", err)
 		return err
 	}
 	s.schema = next

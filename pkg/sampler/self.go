@@ -1,6 +1,7 @@
 package sampler
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -56,6 +57,13 @@ func (c *self) update(_ *round, s *sheet) error {
 		return errNotThere
 	}
 	if !s.described() || !slices.EqualFunc(now, c.known, sameSeries) {
+		for i := range now {
+			// Under another name it could be a series of a collector too,
+			// and no round can hold one twice.
+			if !strings.HasPrefix(now[i].Name, "cloudless_") {
+				return fmt.Errorf("own metric %q: want a name that begins with cloudless_", now[i].Name)
+			}
+		}
 		c.describe(s, now)
 	}
 	for i := range now {
