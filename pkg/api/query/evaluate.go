@@ -111,13 +111,19 @@ func thousands(n int) string {
 
 // evaluate runs the query that prepare makes and answers with its result.
 func (a *API) evaluate(w http.ResponseWriter, r *http.Request, o options, prepare func(context.Context, string) (promql.Query, error)) {
-	ctx, expr := r.Context(), r.Form.Get("query")
+	timeout := a.config.Timeout
 	if o.asked {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.timeout)
-		defer cancel()
+		timeout = min(timeout, o.timeout)
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	expr := r.Form.Get("query")
 	query, err := prepare(ctx, expr)
+	if err != nil && ctx.Err() != nil {
+		// It waited for a place in vain. (Prometheus calls that bad data.)
+		respondError(w, fmt.Errorf("waiting for other queries: %w", ctx.Err()))
+		return
+	}
 	if err != nil {
 		respondError(w, badParameter("query", err))
 		return
