@@ -33,18 +33,28 @@ func (c *command) demo(ctx context.Context, args []string) error {
 		}
 		*bin = filepath.Dir(self)
 	}
-	return demo.Run(ctx, demo.Options{Bin: *bin, Interval: *interval, Out: c.Out, Terminal: isTerminal(c.Out),
+	return demo.Run(ctx, demo.Options{Bin: *bin, Interval: *interval, Out: c.Out, Width: terminalWidth(c.Out),
 		Connect: func(collector string, operator trust.Files) (*api.Client, error) {
 			return newClient(Config{Collector: collector, TLS: operator})
 		}})
 }
 
-// isTerminal says whether what is written there can be drawn over.
-func isTerminal(out io.Writer) bool {
+// terminalWidth returns what gives the columns of a terminal, or nil when out is
+// none.
+func terminalWidth(out io.Writer) func() int {
 	file, isFile := out.(*os.File)
 	if !isFile {
-		return false
+		return nil
 	}
-	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
-	return err == nil
+	if _, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS); err != nil {
+		return nil
+	}
+	return func() int {
+		const usual = 80
+		size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+		if err != nil || size.Col == 0 {
+			return usual
+		}
+		return int(size.Col)
+	}
 }

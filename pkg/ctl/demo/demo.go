@@ -27,8 +27,9 @@ type Options struct {
 	Interval time.Duration
 	// Out is where the fleet is shown: drawn over in place on a terminal.
 	Out io.Writer
-	// Terminal says that Out is one.
-	Terminal bool
+	// Width gives the columns of Out when that is a terminal; nil when it is
+	// not.
+	Width func() int
 	// Connect makes the client by which the fleet is looked at.
 	Connect func(collector string, operator trust.Files) (*api.Client, error)
 }
@@ -68,7 +69,11 @@ func Run(ctx context.Context, o Options) (err error) {
 // watch draws the screen every second until ctx is done or a daemon ends.
 func watch(ctx context.Context, o Options, fleet *fleet, client *api.Client, running []*process) error {
 	begun := time.Now()
-	display := &screen{out: o.Out, terminal: o.Terminal}
+	display := &screen{out: o.Out, terminal: o.Width != nil, width: o.Width}
+	for _, line := range fleet.hints(o.Bin) {
+		fmt.Fprintln(o.Out, line)
+	}
+	fmt.Fprintln(o.Out)
 	ticks := time.NewTicker(refresh)
 	defer ticks.Stop()
 	for {
@@ -79,7 +84,7 @@ func watch(ctx context.Context, o Options, fleet *fleet, client *api.Client, run
 		if ctx.Err() != nil {
 			return nil
 		}
-		v.Elapsed, v.Hints = time.Since(begun), fleet.hints(o.Bin)
+		v.Elapsed = time.Since(begun)
 		display.draw(v, time.Now())
 		select {
 		case <-ctx.Done():

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -16,7 +15,6 @@ type view struct {
 	// Waiting says what is missing while there is nothing to show yet.
 	Waiting string
 	Elapsed time.Duration
-	Hints   []string
 }
 
 type workerRow struct {
@@ -53,9 +51,6 @@ func render(v view) []byte {
 			}
 		})
 	}
-	if len(v.Hints) > 0 {
-		fmt.Fprintf(&out, "\n%s\n", strings.Join(v.Hints, "\n"))
-	}
 	return out.Bytes()
 }
 
@@ -77,7 +72,8 @@ func frameAge(age time.Duration) string {
 type screen struct {
 	out      io.Writer
 	terminal bool
-	drawn    int // lines of the last view still on the terminal
+	width    func() int // of the terminal, in columns
+	drawn    int        // lines of the last view still on the terminal
 	printed  time.Time
 	shown    int // workers in the last printed view
 }
@@ -99,6 +95,21 @@ func (s *screen) draw(v view, now time.Time) {
 	if s.drawn > 0 {
 		fmt.Fprintf(s.out, "\x1b[%dA\x1b[J", s.drawn) // up, then clear to the end
 	}
+	text = clip(text, s.width())
 	s.out.Write(text)
 	s.drawn = bytes.Count(text, []byte("\n"))
+}
+
+// clip cuts every line to the width of the terminal: a line that wraps would
+// take two, and the next view would not begin where this one did. All text is
+// ASCII.
+func clip(text []byte, width int) []byte {
+	var out []byte
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSuffix(line, []byte("\n")); len(line) > width {
+			line = line[:width]
+		}
+		out = append(append(out, line...), '\n')
+	}
+	return out
 }
