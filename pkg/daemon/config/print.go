@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 // Print writes effective as TOML that Load reads back to the same value: keys
@@ -123,7 +125,7 @@ func format(v reflect.Value) (text string, ok bool) {
 	case kindText:
 		return formatText(v)
 	case kindDuration:
-		return quote(formatDuration(time.Duration(v.Int()))), true
+		return quote(model.FormatDuration(time.Duration(v.Int()))), true
 	case kindString:
 		return quote(v.String()), true
 	case kindBool:
@@ -179,18 +181,6 @@ func formatText(v reflect.Value) (string, bool) {
 		return "", false
 	}
 	return quote(string(text)), true
-}
-
-// formatDuration leaves the zero units off: "1h" for 1h0m0s.
-func formatDuration(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 // formatFloat keeps a point or exponent in the number, so that it stays one.

@@ -91,17 +91,6 @@ func TestPrintLeavesOutWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-func TestDurations(t *testing.T) {
-	for d, want := range map[time.Duration]string{0: "0s", time.Second: "1s", 90 * time.Second: "1m30s", time.Minute: "1m",
-		10 * time.Minute: "10m", time.Hour: "1h", 20 * time.Hour: "20h", time.Hour + time.Second: "1h0m1s", -time.Hour: "-1h",
-		time.Millisecond: "1ms", 1500 * time.Millisecond: "1.5s"} {
-		got := formatDuration(d)
-		if back, err := time.ParseDuration(got); got != want || err != nil || back != d {
-			t.Errorf("duration %v: got %q, which reads as %v, %v; want %q", d, got, back, err, want)
-		}
-	}
-}
-
 func TestDiff(t *testing.T) {
 	a, b := sampleDefaults(), sampleDefaults()
 	if diff := Diff(a, b); diff != nil {
