@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -12,6 +13,7 @@ type part struct {
 	id     frame.PartID
 	record *record
 	users  int
+	fresh  bool // appended after the newest schema
 }
 
 // schema is a held schema record. users counts the groups that were encoded by
@@ -31,13 +33,14 @@ type lane struct {
 func (s *Spool) addPartLocked(payload []byte) (uint64, error) {
 	id := frame.PartIDOf(payload)
 	if held := s.parts[id]; held != nil {
+		held.fresh = true
 		return held.record.seq, nil
 	}
 	if err := s.roomLocked(payload); err != nil {
 		return 0, fmt.Errorf("append part %v: %w", id, err)
 	}
 	added := s.addLocked(frame.Record{Kind: frame.KindPart, Payload: payload})
-	s.parts[id] = &part{id: id, record: added}
+	s.parts[id] = &part{id: id, record: added, fresh: true}
 	s.stats.DefinitionBytes += added.cost()
 	return added.seq, nil
 }
@@ -53,6 +56,7 @@ func (s *Spool) addSchemaLocked(stream model.StreamID, payload []byte) (uint64, 
 		if held == nil {
 			return 0, fmt.Errorf("append schema of stream %d: %w: %v", stream, ErrPartNeeded, id)
 		}
+		held.fresh = true // making room below must not take it
 		made.parts = append(made.parts, held)
 	}
 	if err := s.roomLocked(payload); err != nil {
@@ -69,6 +73,9 @@ func (s *Spool) addSchemaLocked(stream model.StreamID, payload []byte) (uint64, 
 	for _, held := range made.parts {
 		held.users++
 	}
+	for _, held := range s.parts {
+		held.fresh = false
+	}
 	s.closeLocked(l)
 	if l.schema != nil {
 		s.releaseLocked(l.schema)
@@ -80,14 +87,21 @@ func (s *Spool) addSchemaLocked(stream model.StreamID, payload []byte) (uint64, 
 }
 
 // roomLocked keeps definitions, which cannot be dropped while they are in use,
-// from crowding out what they define.
+// from crowding out what they define. It drops groups of schemas that their
+// streams have left, oldest first, if that is what it takes.
 func (s *Spool) roomLocked(payload []byte) error {
-	most := uint64(s.config.MaxBytes) / 2
-	if s.stats.DefinitionBytes+uint64(len(payload)) > most {
-		s.dropPartsLocked()
+	most, more := uint64(s.config.MaxBytes)/2, uint64(len(payload)+envelope+bookkeeping)
+	if s.stats.DefinitionBytes+more <= most {
+		return nil
 	}
-	if s.stats.DefinitionBytes+uint64(len(payload)) > most {
-		return fmt.Errorf("definitions fill half of the log: %w", ErrTooLarge)
+	s.dropPartsLocked()
+	for s.stats.DefinitionBytes+more > most {
+		at := slices.IndexFunc(s.groups, func(g *group) bool { return g.schema != nil && g.schema != s.lanes[g.stream].schema })
+		if at < 0 {
+			return fmt.Errorf("definitions fill half of the log: %w", ErrTooLarge)
+		}
+		s.stats.DroppedFull.add(s.dropGroupLocked(s.groups[at]))
+		s.dropPartsLocked()
 	}
 	return nil
 }
@@ -105,10 +119,11 @@ func (s *Spool) releaseLocked(sc *schema) {
 
 // dropPartsLocked drops the parts that no held schema names. Until room is
 // needed they wait here for a schema that names them again, as happens when a
-// device comes back.
+// device comes back. Those appended after the newest schema are about to be
+// named by the next one.
 func (s *Spool) dropPartsLocked() {
 	for id, held := range s.parts {
-		if held.users == 0 {
+		if held.users == 0 && !held.fresh {
 			delete(s.parts, id)
 			s.dropDefinitionLocked(held.record)
 		}

@@ -28,5 +28,7 @@
 //   - When the log is larger than MaxBytes: first parts that nothing refers to, then
 //     closed groups, oldest first, then open groups, oldest first. Delta frames
 //     that follow a dropped open group are dropped with it (ErrKeyNeeded).
+//   - When definitions fill half of MaxBytes: parts that nothing refers to, then
+//     groups whose schema their stream has left.
 //   - Closed groups whose newest record is older than MaxAge, at each Append.
 package spool

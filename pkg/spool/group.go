@@ -39,7 +39,7 @@ func (s *Spool) closeLocked(l *lane) {
 	ended := l.open
 	ended.closed, l.open = true, nil
 	if ended.newest() <= s.acked {
-		s.dropGroupsLocked(ended.first(), func(g *group) bool { return g == ended })
+		s.dropGroupLocked(ended)
 	}
 }
 
@@ -97,8 +97,11 @@ func (s *Spool) overLocked() bool { return s.records.bytes > uint64(s.config.Max
 // open one.
 func (s *Spool) dropOldestLocked() Loss {
 	// Not more open groups than streams stand before the first closed one.
-	oldest := s.groups[max(0, slices.IndexFunc(s.groups, func(g *group) bool { return g.closed }))]
-	return s.dropGroupsLocked(oldest.first(), func(g *group) bool { return g == oldest })
+	return s.dropGroupLocked(s.groups[max(0, slices.IndexFunc(s.groups, func(g *group) bool { return g.closed }))])
+}
+
+func (s *Spool) dropGroupLocked(unwanted *group) Loss {
+	return s.dropGroupsLocked(unwanted.first(), func(g *group) bool { return g == unwanted })
 }
 
 // dropGroupsLocked drops the unwanted ones of the groups that begin up to

@@ -19,19 +19,18 @@ func (s *Spool) Range() (first, next uint64) {
 	return s.next, s.next
 }
 
-// Parts returns the parts that held records need, oldest first.
+// Parts returns the parts that are held, oldest first: those that records need,
+// and those that the next schema may name again.
 func (s *Spool) Parts() []frame.PartID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var used []*part
+	all := make([]*part, 0, len(s.parts))
 	for _, held := range s.parts {
-		if held.users > 0 {
-			used = append(used, held)
-		}
+		all = append(all, held)
 	}
-	slices.SortFunc(used, func(a, b *part) int { return cmp.Compare(a.record.seq, b.record.seq) })
-	ids := make([]frame.PartID, len(used))
-	for i, held := range used {
+	slices.SortFunc(all, func(a, b *part) int { return cmp.Compare(a.record.seq, b.record.seq) })
+	ids := make([]frame.PartID, len(all))
+	for i, held := range all {
 		ids[i] = held.id
 	}
 	return ids
@@ -68,10 +67,10 @@ func (s *Spool) contextOf(after uint64) (found []contextRecord) {
 			found = append(found, contextRecord{r.seq, r.raw, id})
 		}
 	}
+	// Parts that nothing refers to are among them: a schema that comes later may
+	// name one, and its own number is behind the receiver already.
 	for id, held := range s.parts {
-		if held.users > 0 {
-			add(held.record, &id)
-		}
+		add(held.record, &id)
 	}
 	for _, sc := range s.schemasLocked() {
 		add(sc.record, nil)
