@@ -43,7 +43,8 @@ func NewClient(config ClientConfig, deps ClientDeps) (*Client, error) {
 
 // SetEndpoint says where the collector is, as host:port; "" means that nobody
 // knows. A connection to another endpoint is closed in an orderly way; a wait
-// ends. Setting the same endpoint again does nothing.
+// ends; an attempt to connect that is under way is finished first. Setting the
+// same endpoint again does nothing.
 func (c *Client) SetEndpoint(addr string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -56,29 +56,15 @@ func DefaultClientConfig() ClientConfig {
 // Validate names the fields that are wrong (model.FieldError).
 func (c ClientConfig) Validate() error {
 	return errors.Join(
-		within("connect_timeout", c.ConnectTimeout, time.Millisecond, time.Hour),
-		within("ping_interval", c.PingInterval, time.Millisecond, time.Hour),
-		within("idle_timeout", c.IdleTimeout, 2*c.PingInterval, 24*time.Hour),
-		within("backoff_min", c.BackoffMin, time.Millisecond, time.Hour),
-		within("backoff_max", c.BackoffMax, c.BackoffMin, time.Hour),
-		within("refused_retry", c.RefusedRetry, c.BackoffMin, 24*time.Hour),
-		sizeWithin("batch", c.Batch, 4*model.KiB, maxBody),
-		within("stop_timeout", c.StopTimeout, 0, time.Minute),
+		model.FieldWithin("connect_timeout", c.ConnectTimeout, time.Millisecond, time.Hour),
+		model.FieldWithin("ping_interval", c.PingInterval, time.Millisecond, time.Hour),
+		model.FieldWithin("idle_timeout", c.IdleTimeout, 2*c.PingInterval, 24*time.Hour, "twice ping_interval or more"),
+		model.FieldWithin("backoff_min", c.BackoffMin, time.Millisecond, time.Hour),
+		model.FieldWithin("backoff_max", c.BackoffMax, c.BackoffMin, time.Hour, "backoff_min or more"),
+		model.FieldWithin("refused_retry", c.RefusedRetry, c.BackoffMin, 24*time.Hour, "backoff_min or more"),
+		model.FieldWithin("batch", c.Batch, 4*model.KiB, maxBody),
+		model.FieldWithin("stop_timeout", c.StopTimeout, 0, time.Minute),
 	)
-}
-
-func within(key string, got, least, most time.Duration) error {
-	if got < least || got > most {
-		return model.Fieldf(key, "%s: want %s to %s", got, least, most)
-	}
-	return nil
-}
-
-func sizeWithin(key string, got, least, most model.Bytes) error {
-	if got < least || got > most {
-		return model.Fieldf(key, "%s: want %s to %s", got, least, most)
-	}
-	return nil
 }
 
 // ClientDeps is what a Client works with. All but Log are required.

@@ -86,10 +86,19 @@ type batch struct {
 	rejects  []reject
 }
 
-// takeRecords gives the records of a message to the session.
+// takeRecords gives the records of a message to the session. What was given
+// before an error is settled all the same, so that it is acknowledged.
 func (d *downlink) takeRecords(body []byte) error {
 	b := batch{accepted: d.accepted}
-	defer d.nudge()
+	err := d.giveAll(&b, body)
+	if full := d.settle(b); err == nil {
+		err = full
+	}
+	d.nudge()
+	return err
+}
+
+func (d *downlink) giveAll(b *batch, body []byte) error {
 	for rest := body; len(rest) > 0; {
 		r, n, err := frame.ParseRecord(rest)
 		if err != nil {
@@ -98,36 +107,36 @@ func (d *downlink) takeRecords(body []byte) error {
 		if r.Seq <= d.latest {
 			return ended(EndOrder, fmt.Errorf("record %d after record %d", r.Seq, d.latest))
 		}
-		if err := d.give(&b, r, rest[:n]); err != nil {
+		if err := d.give(b, r, rest[:n]); err != nil {
 			return err
 		}
 		d.latest = r.Seq
 		rest = rest[n:]
 	}
-	return d.settle(b)
+	return nil
 }
 
 // give gives one record to the session.
 func (d *downlink) give(b *batch, r frame.Record, raw []byte) error {
+	err := d.session.Append(r, raw)
+	refusal := refusalIn(err)
+	switch {
+	case err == nil:
+		b.accepted = max(b.accepted, r.Seq)
+	case refusal != nil && refusal.Permanent:
+		b.counts.rejected++
+		d.server.totals.rejected[refusal.Cause.known()].Add(1)
+		b.rejects = addReject(b.rejects, r.Seq, refusal)
+	default:
+		return sinkError(fmt.Errorf("store record %d: %w", r.Seq, err))
+	}
 	b.counts.records++
 	b.counts.bytes += uint64(len(raw))
 	if r.Seq > d.resume {
 		missing := r.Seq - max(d.latest, d.resume) - 1
 		b.leg = leg{r.Seq, b.leg.bytes + uint64(len(raw)), b.leg.missing + missing}
 	}
-	err := d.session.Append(r, raw)
-	refusal := refusalIn(err)
-	switch {
-	case err == nil:
-		b.accepted = max(b.accepted, r.Seq)
-		return nil
-	case refusal != nil && refusal.Permanent:
-		b.counts.rejected++
-		d.server.totals.rejected[refusal.Cause.known()].Add(1)
-		b.rejects = addReject(b.rejects, r.Seq, refusal)
-		return nil
-	}
-	return sinkError(fmt.Errorf("store record %d: %w", r.Seq, err))
+	return nil
 }
 
 // settle makes known to the writer what a message did.

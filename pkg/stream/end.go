@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"os"
 )
 
@@ -59,10 +60,9 @@ func endOf(err error) End {
 		}
 		return EndRefused
 	}
-	_, alert := errors.AsType[tls.AlertError](err)
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
-	case alert || untrusted:
+	case remoteAlert(err) || untrusted:
 		return EndTLS
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return EndSilent
@@ -70,4 +70,11 @@ func endOf(err error) End {
 		return EndStopped
 	}
 	return EndLost
+}
+
+// remoteAlert reports whether err is a TLS alert that the peer sent: its way of
+// saying that it does not accept our certificate or anything else of ours.
+func remoteAlert(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }

@@ -127,6 +127,9 @@ func (p *Port) serve(ctx context.Context, raw net.Conn) {
 		}
 	}()
 	conn, failure, err := p.handshake(ctx, counted)
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		p.fail(raw, failure, err)
 		p.linger(raw)

@@ -31,18 +31,16 @@ func DefaultPortConfig() PortConfig {
 	return PortConfig{HandshakeTimeout: 10 * time.Second, MaxHandshakes: 512, MaxHTTP: 1024}
 }
 
+// maxConnections is what no configuration may exceed: more than a process may
+// have files open.
+const maxConnections = 1 << 20
+
 // Validate names the fields that are wrong (model.FieldError).
 func (c PortConfig) Validate() error {
-	count := func(key string, got int) error {
-		if got < 1 || got > 1<<20 {
-			return model.Fieldf(key, "%d: want 1 to %d", got, 1<<20)
-		}
-		return nil
-	}
 	return errors.Join(
-		within("handshake_timeout", c.HandshakeTimeout, time.Millisecond, time.Hour),
-		count("max_handshakes", c.MaxHandshakes),
-		count("max_http", c.MaxHTTP),
+		model.FieldWithin("handshake_timeout", c.HandshakeTimeout, time.Millisecond, time.Hour),
+		model.FieldWithin("max_handshakes", c.MaxHandshakes, 1, maxConnections),
+		model.FieldWithin("max_http", c.MaxHTTP, 1, maxConnections),
 	)
 }
 

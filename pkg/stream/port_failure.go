@@ -46,7 +46,6 @@ func (f Failure) String() string { return failureNames[f] }
 // failureOf finds the reason of a failed handshake on the server's side.
 func failureOf(err error) Failure {
 	_, plain := errors.AsType[tls.RecordHeaderError](err)
-	_, told := errors.AsType[tls.AlertError](err)
 	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
@@ -59,7 +58,7 @@ func failureOf(err error) Failure {
 		return FailIdentity
 	case unknown, unverified:
 		return FailUntrusted
-	case told:
+	case remoteAlert(err):
 		return FailRejected
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return FailTimeout
@@ -72,8 +71,6 @@ func failureOf(err error) Failure {
 		return FailVersion
 	case strings.Contains(text, "unsupported application protocols"):
 		return FailProtocol
-	case strings.Contains(text, "remote error"):
-		return FailRejected
 	}
 	return FailOther
 }

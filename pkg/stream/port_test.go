@@ -133,7 +133,7 @@ func (v *town) pool() *x509.CertPool {
 // eventually waits for something that happens on its own time.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)
 		}
@@ -144,10 +144,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func (v *town) honest() (*testSource, *Client) {
 	v.t.Helper()
 	source, who := newTestSource(1), v.worker()
-	config := DefaultClientConfig()
-	config.BackoffMin, config.BackoffMax = time.Millisecond, 50*time.Millisecond
-	client, err := NewClient(config, ClientDeps{Source: source, Now: time.Now, Random: func() float64 { return 0.5 },
-		Connect: TLSConnect(func() *tls.Config { return who.Client(trust.RoleCollector, ALPN) })})
+	return source, v.runClient(source, func() *tls.Config { return who.Client(trust.RoleCollector, ALPN) })
+}
+
+func (v *town) runClient(source Source, config func() *tls.Config) *Client {
+	v.t.Helper()
+	limits := DefaultClientConfig()
+	limits.BackoffMin, limits.BackoffMax = time.Millisecond, 50*time.Millisecond
+	client, err := NewClient(limits, ClientDeps{Source: source, Now: time.Now, Random: func() float64 { return 0.5 }, Connect: TLSConnect(config)})
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -159,7 +163,7 @@ func (v *town) honest() (*testSource, *Client) {
 	}()
 	v.t.Cleanup(func() { cancel(); <-done })
 	client.SetEndpoint(v.addr)
-	return source, client
+	return client
 }
 
 func TestWorkerStreamsThroughThePort(t *testing.T) {
@@ -421,5 +425,20 @@ func TestPortSaysWhenItsListenerBreaks(t *testing.T) {
 	}
 	if _, err := p.HTTP().Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept after the end: %v, want net.ErrClosed", err)
+	}
+}
+
+func TestWorkerIsToldThatItsCertificateIsNotAccepted(t *testing.T) {
+	v := newTown(t, nil, nil)
+	pair := credentials(t, newCA(t, "prod"), trust.Request{Role: trust.RoleWorker, Name: testWorker.String()}, time.Now).Client(trust.RoleCollector).Certificates[0]
+	own := v.worker()
+	client := v.runClient(newTestSource(1), func() *tls.Config {
+		config := own.Client(trust.RoleCollector, ALPN)
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+		return config
+	})
+	eventually(t, "the end", func() bool { return client.Stats().Ended[EndTLS] > 0 })
+	if got := client.Stats().LastError; !strings.Contains(got, "certificate") && !strings.Contains(got, "unknown") {
+		t.Errorf("the worker shows %q, want something about a certificate", got)
 	}
 }

@@ -54,9 +54,9 @@ type Sink interface {
 	Open(ctx context.Context, p Peer) (Session, error)
 }
 
-// Session takes the records of one connection. Append and Wanted are called by
-// one goroutine, Durable by another one at the same time, Close at the end by
-// one when no other call is under way.
+// Session takes the records of one connection. Resume, Wanted and Append are
+// called by one goroutine, Durable by any at any time, Close once at the end when
+// no other call is under way.
 type Session interface {
 	// Resume returns the number up to which everything is stored durably. It
 	// does not change during the session.

@@ -49,17 +49,13 @@ func DefaultServerConfig() ServerConfig {
 
 // Validate names the fields that are wrong (model.FieldError).
 func (c ServerConfig) Validate() error {
-	var count error
-	if c.MaxConnections < 1 || c.MaxConnections > 1<<20 {
-		count = model.Fieldf("max_connections", "%d: want 1 to %d", c.MaxConnections, 1<<20)
-	}
 	return errors.Join(
-		count,
-		within("hello_timeout", c.HelloTimeout, time.Millisecond, time.Hour),
-		within("ping_interval", c.PingInterval, time.Millisecond, time.Hour),
-		within("idle_timeout", c.IdleTimeout, 2*c.PingInterval, 24*time.Hour),
-		sizeWithin("window", c.Window, leastWindow, model.GiB),
-		sizeWithin("window_total", c.WindowTotal, c.Window, model.TiB),
+		model.FieldWithin("max_connections", c.MaxConnections, 1, maxConnections),
+		model.FieldWithin("hello_timeout", c.HelloTimeout, time.Millisecond, time.Hour),
+		model.FieldWithin("ping_interval", c.PingInterval, time.Millisecond, time.Hour),
+		model.FieldWithin("idle_timeout", c.IdleTimeout, 2*c.PingInterval, 24*time.Hour, "twice ping_interval or more"),
+		model.FieldWithin("window", c.Window, leastWindow, model.GiB),
+		model.FieldWithin("window_total", c.WindowTotal, c.Window, model.TiB, "window or more"),
 	)
 }
 
