@@ -419,3 +419,23 @@ func TestErrorsHaveEnds(t *testing.T) {
 		t.Errorf("unknown cause: %q, want other", got)
 	}
 }
+
+func TestWhatIsStoredIsNotMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := newTestSink()
+		sink.stored = numbers(1, 100)
+		near, done := serveRaw(t, sink, DefaultServerConfig())
+		h := goodHello()
+		h.next = 105
+		say(t, near, h)
+		hearMessage(t, near)
+		say(t, near, records{append(record(3), record(103)...)}) // context of 3 only; 101 and 102 were dropped
+		if m := hearMessage(t, near); m != (ack{103}) {
+			t.Errorf("got %+v, want an acknowledgement of 103", m)
+		}
+		near.Close()
+		if stats := <-done; stats.Missing != 2 {
+			t.Errorf("%d missing, want 2", stats.Missing)
+		}
+	})
+}
