@@ -228,6 +228,10 @@ func TestChecksOfTheOwnerWithoutAKeyInAFile(t *testing.T) {
 		{"the section named twice", model.InSection("tls", errors.New("tls.cert: does not exist")), "X:2: tls.cert: does not exist"},
 		{"a colon that ends no key", errors.New("open x: no such file"), "X: open x: no such file"},
 		{"a map entry", errors.New("labels.rack: too long"), "X:4: labels.rack: too long"},
+		{"a quoted value is no key", model.Fieldf("targets[0]", `"a b": want an address`), `X: targets[0]: "a b": want an address`},
+		{"a bare value is no key", model.Fieldf("targets", "x: want an address"), "X: targets: x: want an address"},
+		{"nor below an element", model.Fieldf("pair[1]", "x: want a number"), "X: pair[1]: x: want a number"},
+		{"a key below a table", model.Fieldf("rules[1]", "name: must be set"), "X: rules[1].name: must be set"},
 	} {
 		dir := write(t, map[string]string{"x.toml": "[tls]\ncert = \"a\"\n[labels]\nrack = \"r\"\n"})
 		defaults := sampleDefaults()

@@ -36,17 +36,37 @@ func flatten(err error) []error {
 	return all
 }
 
-// keySet holds the keys of a configuration type; true marks those below which
-// any key may stand: maps and lists.
-type keySet map[string]bool
+// keySet holds the keys of a configuration type, and what else may stand below
+// each of them.
+type keySet map[string]below
+
+type below uint8
+
+const (
+	nothingElse below = iota
+	anyKey            // the entries of a map
+	elements          // of an array: key[0]
+	tables            // of an array: key[0].name
+)
+
+func belowOf(t reflect.Type) below {
+	switch {
+	case kindOf(t) == kindMap:
+		return anyKey
+	case isTableArray(t):
+		return tables
+	case kindOf(t) == kindList:
+		return elements
+	}
+	return nothingElse
+}
 
 func knownOf(v reflect.Value) keySet {
 	known := keySet{}
 	for _, l := range leavesOf(v) {
-		k := kindOf(l.typ)
-		known[l.key] = k == kindMap || k == kindList
+		known[l.key] = belowOf(l.typ)
 		for key := parentKey(l.key); key != ""; key = parentKey(key) {
-			known[key] = false
+			known[key] = nothingElse
 		}
 	}
 	return known
@@ -56,9 +76,15 @@ func (s keySet) has(key string) bool {
 	if _, known := s[key]; known {
 		return true
 	}
-	for key = parentKey(key); key != ""; key = parentKey(key) {
-		if s[key] {
+	for at := parentKey(key); at != ""; at = parentKey(at) {
+		isElement := key[len(at)] == '['
+		switch s[at] {
+		case anyKey:
 			return true
+		case tables:
+			return isElement
+		case elements:
+			return isElement && parentKey(key) == at
 		}
 	}
 	return false
