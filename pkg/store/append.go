@@ -17,8 +17,9 @@ var errTooOld = errors.New("older than the out-of-order window")
 
 // appendRow stores the decoder's row, one sample for each column that has a
 // value and one marker for each that had one before, and the markers of series
-// that left the schema. All or nothing.
-func (w *worker) appendRow(l *lane, at int64) *Refusal {
+// that left the schema. All or nothing; a frame that is too old is counted, and
+// neither stored nor refused.
+func (w *worker) appendRow(l *lane, at int64) (stored bool, refusal *Refusal) {
 	app := w.store.db.Appender(context.Background())
 	samples, markers, err := w.appendColumns(app, l, at)
 	if err == nil {
@@ -26,16 +27,14 @@ func (w *worker) appendRow(l *lane, at int64) *Refusal {
 		ended, err = w.appendEnding(app, l, at)
 		markers += ended
 	}
-	if refusal := w.finish(app, err); refusal != nil {
-		return refusal
+	if refusal := w.finish(app, err); refusal != nil || err != nil {
+		return false, refusal
 	}
-	if err == nil {
-		f := &w.store.figures
-		f.frames.Add(1)
-		f.samples.Add(samples)
-		f.markers.Add(markers)
-	}
-	return nil
+	f := &w.store.figures
+	f.frames.Add(1)
+	f.samples.Add(samples)
+	f.markers.Add(markers)
+	return true, nil
 }
 
 // appendColumns is the hot path: for a series that is known, the database

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
@@ -243,7 +245,7 @@ func TestPowerCut(t *testing.T) {
 
 	cut := t.TempDir()
 	mu.Lock()
-	copySynced(t, config.Dir, cut, synced)
+	copySynced(t, s, cut, synced)
 	mu.Unlock()
 	config.Dir = cut
 	after := open(t, config)
@@ -252,9 +254,10 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// copySynced copies the store in dir as a power cut would leave it.
-func copySynced(t *testing.T, dir, to string, synced map[string]int64) {
+// copySynced copies the store as a power cut would leave it.
+func copySynced(t *testing.T, s *Store, to string, synced map[string]int64) {
 	t.Helper()
+	dir := s.config.Dir
 	copyFile := func(path string, size int64) {
 		relative, err := filepath.Rel(dir, path)
 		if err != nil {
@@ -264,18 +267,19 @@ func copySynced(t *testing.T, dir, to string, synced map[string]int64) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if size >= 0 {
-			b = b[:size]
-		}
 		target := filepath.Join(to, relative)
 		if err := os.MkdirAll(filepath.Dir(target), 0o750); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(target, b, 0o640); err != nil {
+		if err := os.WriteFile(target, b[:size], 0o640); err != nil {
 			t.Fatal(err)
 		}
 	}
-	copyFile(filepath.Join(dir, indexName), -1) // bbolt syncs for itself
+	// The index syncs for itself: what its readers see is on disk.
+	err := s.index.db.View(func(tx *bbolt.Tx) error { return tx.CopyFile(filepath.Join(to, indexName), 0o640) })
+	if err != nil {
+		t.Fatal(err)
+	}
 	late := false
 	for path, size := range synced {
 		if _, err := strconv.Atoi(filepath.Base(path)); err != nil {

@@ -16,7 +16,8 @@ import (
 const maxDeclared = 4
 
 // lane is the state of one stream of a worker. It is guarded by its worker's
-// ingest lock; the decoder also by the worker's mu, because live views read it.
+// ingest lock. What live views read (schema, decoder, received) is changed with
+// the worker's mu held as well.
 type lane struct {
 	boot     model.BootID
 	declared []*schema // newest last
@@ -189,19 +190,19 @@ func (l *lane) remember() {
 // keepFrame stores the decoder's row if its time allows.
 func (w *worker) keepFrame(l *lane, at model.Millis) *Refusal {
 	now := w.store.now()
-	if ahead := time.Duration(at-model.Millis(now.UnixMilli())) * time.Millisecond; ahead > maxAhead {
-		return skips(CauseFuture, "frame of %s is %s ahead of the collector's clock, at most %s are taken",
-			time.UnixMilli(int64(at)).UTC().Format(time.RFC3339), ahead.Round(time.Second), maxAhead)
+	if int64(at) > now.Add(maxAhead).UnixMilli() {
+		return skips(CauseFuture, "frame of %s, by the collector's clock it is %s, and at most %s ahead are taken",
+			time.UnixMilli(int64(at)).UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), maxAhead)
 	}
 	if int64(at) < now.Add(-w.store.config.Retention).UnixMilli() {
 		w.store.figures.refused[CauseTooOld].Add(1)
 		return nil
 	}
-	if refusal := w.appendRow(l, int64(at)); refusal != nil {
-		return refusal
+	stored, refusal := w.appendRow(l, int64(at))
+	if stored {
+		w.note(l, now)
 	}
-	w.note(l, now)
-	return nil
+	return refusal
 }
 
 // maxAhead is how far in the future a frame may lie.
@@ -215,7 +216,9 @@ func (w *worker) takeSchema(s *Session, stream model.StreamID, payload []byte) *
 			return skips(CauseTooManyStreams, "stream %d would be one of more than %d", stream, maxStreams)
 		}
 		l = &lane{boot: s.boot}
+		w.mu.Lock()
 		w.lanes[stream] = l
+		w.mu.Unlock()
 	}
 	if l.boot != s.boot {
 		w.mu.Lock()

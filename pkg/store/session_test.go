@@ -72,6 +72,11 @@ func TestFramesOutsideTimeAreLeftOut(t *testing.T) {
 		}
 	}
 	f(time.Hour+time.Second, CauseFuture)
+	f(250*365*24*time.Hour, CauseFuture)
+	newest, _ := s.Newest(workerID(1))
+	if want := model.Millis(testNow.UnixMilli()); newest.At != want {
+		t.Errorf("newest frame: got %d, want %d: what is refused does not count", newest.At, want)
+	}
 	f(-11*time.Hour, CauseNone)            // beyond the retention
 	f(-4*time.Hour, CauseNone)             // beyond the window
 	f(-2*time.Hour-time.Second, CauseNone) // late, but within
@@ -81,7 +86,7 @@ func TestFramesOutsideTimeAreLeftOut(t *testing.T) {
 	if diff := cmp.Diff(want, seriesOfDevice(t, stored(t, s, named("g")), "a")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	wantRefused := map[Cause]uint64{CauseFuture: 1, CauseTooOld: 2}
+	wantRefused := map[Cause]uint64{CauseFuture: 2, CauseTooOld: 2}
 	if diff := cmp.Diff(wantRefused, s.Stats().Refused); diff != "" {
 		t.Errorf("refused (-want +got):\n%s", diff)
 	}

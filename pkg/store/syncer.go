@@ -30,15 +30,21 @@ func newSyncer(dir string) *syncer { return &syncer{dir: dir, synced: -1, syncFi
 // was removed by the database after its content had been made durable
 // elsewhere, in a checkpoint or a block.
 func (s *syncer) sync() error {
-	newest, err := newestSegment(s.dir)
+	entries, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the log does not exist before its first record
 	}
 	if err != nil {
-		return fmt.Errorf("sync log %q: %w", s.dir, err)
+		return fmt.Errorf("sync log: %w", err)
 	}
-	for segment := max(s.synced, 0); segment <= newest; segment++ {
-		path := filepath.Join(s.dir, fmt.Sprintf("%08d", segment))
+	newest := s.synced
+	for _, e := range entries {
+		segment, err := strconv.Atoi(e.Name())
+		if err != nil || segment < s.synced {
+			continue // a checkpoint, or synced for the last time
+		}
+		newest = max(newest, segment)
+		path := filepath.Join(s.dir, e.Name())
 		if err := s.syncFile(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -50,18 +56,6 @@ func (s *syncer) sync() error {
 	}
 	s.synced = newest
 	return nil
-}
-
-// newestSegment finds the largest segment number in dir; -1 when there is none.
-func newestSegment(dir string) (int, error) {
-	newest := -1
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil {
-			newest = max(newest, n)
-		}
-	}
-	return newest, err
 }
 
 // syncPath syncs a file or directory.

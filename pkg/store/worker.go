@@ -20,7 +20,7 @@ const oldBootAfter = 5 * time.Minute
 // worker is the state of one worker: what its streams look like, and whose
 // session feeds them. It outlives sessions.
 //
-// Locks: opening before ingest before mu. ingest is held while a record is processed, which
+// Locks: opening before ingest before Store.mu before mu. ingest is held while a record is processed, which
 // writes to disk; mu only for moments.
 type worker struct {
 	id    model.WorkerID
@@ -36,7 +36,7 @@ type worker struct {
 
 	opening sync.Mutex // held while a session is opened; before ingest
 
-	mu      sync.Mutex // guards session, latest, newest, quiet, and the lanes' decoders and schemas for readers
+	mu      sync.Mutex // guards session, latest, newest and quiet, and lanes for those who only read
 	session *Session
 	latest  *Session // the one opened last, even if it is closed
 	newest  Newest
@@ -51,6 +51,7 @@ func (s *Store) workerOf(id model.WorkerID) (*worker, *Refusal) {
 		return nil, later(CauseClosed, "the store is closed")
 	}
 	if w := s.workers[id]; w != nil {
+		w.touch() // or the sweep could forget it before its session is open
 		return w, nil
 	}
 	if len(s.workers) >= s.config.MaxWorkers {
@@ -59,6 +60,13 @@ func (s *Store) workerOf(id model.WorkerID) (*worker, *Refusal) {
 	w := &worker{id: id, store: s, lanes: map[model.StreamID]*lane{}, quiet: s.now()}
 	s.workers[id] = w
 	return w, nil
+}
+
+// touch makes the worker look busy.
+func (w *worker) touch() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.quiet = w.store.now()
 }
 
 // peek returns the state of a worker, nil when there is none.
