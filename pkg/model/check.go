@@ -10,20 +10,29 @@ import (
 )
 
 // FieldWithin returns a FieldError when got is not within least and most, both
-// included.
-func FieldWithin[T cmp.Ordered](key string, got, least, most T) error {
+// included. source, when given, tells where a bound comes from that is not a
+// constant: "twice ping_interval or more".
+func FieldWithin[T cmp.Ordered](key string, got, least, most T, source ...string) error {
 	if got < least || got > most {
-		return Fieldf(key, "%s: want %s to %s", spell(got), spell(least), spell(most))
+		return Fieldf(key, "%s: want %s to %s%s", spell(got), spell(least), spell(most), inBrackets(source))
 	}
 	return nil
 }
 
-// FieldAtLeast returns a FieldError when got is less than least.
-func FieldAtLeast[T cmp.Ordered](key string, got, least T) error {
+// FieldAtLeast returns a FieldError when got is less than least. source is that
+// of FieldWithin.
+func FieldAtLeast[T cmp.Ordered](key string, got, least T, source ...string) error {
 	if got < least {
-		return Fieldf(key, "%s: want at least %s", spell(got), spell(least))
+		return Fieldf(key, "%s: want at least %s%s", spell(got), spell(least), inBrackets(source))
 	}
 	return nil
+}
+
+func inBrackets(source []string) string {
+	if len(source) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(source, ", ") + ")"
 }
 
 // FieldListen returns a FieldError unless addr is "host:port" with a port

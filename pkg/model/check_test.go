@@ -21,6 +21,8 @@ func TestChecksOfFields(t *testing.T) {
 		{model.FieldAtLeast("count", 1, 1), ""},
 		{model.FieldAtLeast("count", 0, 1), "count: 0: want at least 1"},
 		{model.FieldAtLeast("age", 0, time.Minute), "age: 0s: want at least 1m"},
+		{model.FieldAtLeast("age", 0, time.Minute, "interval or more"), "age: 0s: want at least 1m (interval or more)"},
+		{model.FieldWithin("most", 1, 2, 3, "least or more"), "most: 1: want 2 to 3 (least or more)"},
 	} {
 		if got := text(test.got); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)
