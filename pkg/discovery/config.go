@@ -1,8 +1,8 @@
 package discovery
 
 import (
+	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"time"
 
@@ -61,32 +61,20 @@ func DefaultProberConfig() ProberConfig {
 // maxTargets bounds the lookups of a round.
 const maxTargets = 256
 
-// Validate names the first field that is wrong.
+// Validate names every field that is wrong (model.FieldError).
 func (c ProberConfig) Validate() error {
-	if c.Interval < 100*time.Millisecond || c.Interval > time.Hour || c.Interval%time.Millisecond != 0 {
-		return fmt.Errorf("interval %v: want whole milliseconds from 100ms to 1h", c.Interval)
-	}
+	var port error
 	if c.Port == 0 {
-		return fmt.Errorf("port 0: want the UDP port of workerd, 1 to 65535")
+		port = model.Fieldf("port", "0: want the UDP port of workerd, 1 to 65535")
 	}
-	if len(c.Targets) > maxTargets {
-		return fmt.Errorf("targets: %d of them, at most %d", len(c.Targets), maxTargets)
-	}
-	for _, text := range c.Targets {
-		if _, err := parseTarget(text, c.Port); err != nil {
-			return fmt.Errorf("targets: %w", err)
-		}
-	}
-	if err := validateNames("interfaces", c.Interfaces); err != nil {
-		return err
-	}
-	if err := validateNames("exclude_interfaces", c.ExcludeInterfaces); err != nil {
-		return err
-	}
-	if a := c.AdvertiseAddress; a.IsValid() && (a.Zone() != "" || a.IsMulticast() || a.IsUnspecified()) {
-		return fmt.Errorf("advertise_address %v: want the address of one host, without a zone", a)
-	}
-	return validateGroup(c.Multicast, c.Group)
+	return errors.Join(
+		validateInterval(c.Interval),
+		validateNames("interfaces", c.Interfaces),
+		validateNames("exclude_interfaces", c.ExcludeInterfaces),
+		validateTargets(c.Targets, c.Port),
+		port,
+		validateGroup(c.Multicast, c.Group),
+		validateAdvertise(c.AdvertiseAddress))
 }
 
 // ResponderConfig says how workerd hears and answers probes.
@@ -120,21 +108,14 @@ func DefaultResponderConfig() ResponderConfig {
 		AnswerRate: 20, Multicast: true, Group: netip.MustParseAddr(Group), ReadBuffer: 256 * model.KiB}
 }
 
-// Validate names the first field that is wrong.
+// Validate names every field that is wrong (model.FieldError).
 func (c ResponderConfig) Validate() error {
-	if err := validateListen(c.Listen); err != nil {
-		return err
-	}
-	if c.MaxDelay < 0 || c.MaxDelay > time.Hour {
-		return fmt.Errorf("max_delay %v: want 0s to 1h", c.MaxDelay)
-	}
-	if err := validateRate("answer_rate", c.AnswerRate, 10_000); err != nil {
-		return err
-	}
-	if err := validateReadBuffer(c.ReadBuffer); err != nil {
-		return err
-	}
-	return validateGroup(c.Multicast, c.Group)
+	return errors.Join(
+		model.FieldListen("listen", c.Listen),
+		model.FieldWithin("max_delay", c.MaxDelay, 0, time.Hour),
+		model.FieldWithin("answer_rate", c.AnswerRate, 1, 10_000),
+		validateGroup(c.Multicast, c.Group),
+		validateReadBuffer(c.ReadBuffer))
 }
 
 // RegistrarConfig says how coordinatord hears and answers ProbeAck.
@@ -162,55 +143,65 @@ func DefaultRegistrarConfig() RegistrarConfig {
 		ReplyRatePerAddress: 50, ReadBuffer: 4 * model.MiB}
 }
 
-// Validate names the first field that is wrong.
+// Validate names every field that is wrong (model.FieldError).
 func (c RegistrarConfig) Validate() error {
-	if err := validateListen(c.Listen); err != nil {
-		return err
-	}
-	if err := validateRate("reply_rate", c.ReplyRate, 1_000_000); err != nil {
-		return err
-	}
-	if err := validateRate("reply_rate_per_address", c.ReplyRatePerAddress, 1_000_000); err != nil {
-		return err
-	}
-	return validateReadBuffer(c.ReadBuffer)
+	return errors.Join(
+		model.FieldListen("listen", c.Listen),
+		model.FieldWithin("reply_rate", c.ReplyRate, 1, 1_000_000),
+		model.FieldWithin("reply_rate_per_address", c.ReplyRatePerAddress, 1, 1_000_000),
+		validateReadBuffer(c.ReadBuffer))
 }
 
-func validateListen(text string) error {
-	if _, err := net.ResolveUDPAddr("udp", text); err != nil {
-		return fmt.Errorf("listen %q: want host:port: %w", text, err)
+func validateInterval(interval time.Duration) error {
+	const key = "interval"
+	if interval%time.Millisecond != 0 { // the unit in which it travels
+		return model.Fieldf(key, "%s: want whole milliseconds", interval)
 	}
-	return nil
+	return model.FieldWithin(key, interval, 100*time.Millisecond, time.Hour)
 }
 
-func validateRate(name string, rate, most int) error {
-	if rate < 1 || rate > most {
-		return fmt.Errorf("%s %d: want 1 to %d per second", name, rate, most)
+func validateTargets(targets []string, port uint16) error {
+	if len(targets) > maxTargets {
+		return model.Fieldf("targets", "%d of them: want at most %d", len(targets), maxTargets)
+	}
+	var errs []error
+	for i, text := range targets {
+		if _, err := parseTarget(text, port); err != nil {
+			errs = append(errs, model.Fieldf(element("targets", i), "%w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func validateAdvertise(addr netip.Addr) error {
+	if addr.IsValid() && (addr.Zone() != "" || addr.IsMulticast() || addr.IsUnspecified()) {
+		return model.Fieldf("advertise_address", "%s: want the address of one host, without a zone", addr)
 	}
 	return nil
 }
 
 func validateReadBuffer(size model.Bytes) error {
-	if size < 4*model.KiB || size > model.GiB {
-		return fmt.Errorf("read_buffer %v: want 4KiB to 1GiB", size)
-	}
-	return nil
+	return model.FieldWithin("read_buffer", size, 4*model.KiB, model.GiB)
 }
 
 func validateGroup(used bool, group netip.Addr) error {
 	if used && (!group.Is6() || group.Is4In6() || !group.IsLinkLocalMulticast() || group.Zone() != "") {
-		return fmt.Errorf("group %v: want an IPv6 link-local multicast address like %s", group, Group)
+		return model.Fieldf("group", "%s: want an IPv6 link-local multicast address like %s", group, Group)
 	}
 	return nil
 }
 
 // validateNames refuses what cannot be the name of an interface.
-func validateNames(field string, names []string) error {
+func validateNames(key string, names []string) error {
 	const most = 15 // the kernel's IFNAMSIZ less the closing zero
-	for _, name := range names {
+	var errs []error
+	for i, name := range names {
 		if name == "" || len(name) > most {
-			return fmt.Errorf("%s: %q: want an interface's name, 1 to %d bytes", field, name, most)
+			errs = append(errs, model.Fieldf(element(key, i), "%q: want an interface's name, 1 to %d bytes", name, most))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
+
+// element is the key of one element of an array.
+func element(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }

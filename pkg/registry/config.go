@@ -1,8 +1,10 @@
 package registry
 
 import (
-	"fmt"
+	"errors"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 // Config is the [registry] table of coordinatord.toml.
@@ -74,31 +76,26 @@ const (
 	longestKeepAlive = 24 * time.Hour
 )
 
-// Validate reports the first field that is out of bounds, by its TOML name.
+// Validate names every field that is out of bounds (model.FieldError).
 func (c Config) Validate() error {
-	switch {
-	case c.KeepAliveMin < 100*time.Millisecond:
-		return fmt.Errorf("keep_alive_min = %q: want at least 100ms", c.KeepAliveMin)
-	case c.KeepAliveMax < c.KeepAliveMin || c.KeepAliveMax > longestKeepAlive:
-		return fmt.Errorf("keep_alive_max = %q: want keep_alive_min (%v) to %v", c.KeepAliveMax, c.KeepAliveMin, longestKeepAlive)
-	case c.KeepAlive < c.KeepAliveMin || c.KeepAlive > c.KeepAliveMax:
-		return fmt.Errorf("keep_alive = %q: want keep_alive_min (%v) to keep_alive_max (%v)", c.KeepAlive, c.KeepAliveMin, c.KeepAliveMax)
-	case c.RetryLimit < 1 || c.RetryLimit > maxRetryLimit:
-		return fmt.Errorf("retry_limit = %d: want 1 to %d", c.RetryLimit, maxRetryLimit)
-	case c.CoolDown < 0 || c.CoolDown > longestKeepAlive:
-		return fmt.Errorf("cool_down = %q: want 0s to %v", c.CoolDown, longestKeepAlive)
-	case c.ForgetAfter < 0 || c.ForgetAfter > 0 && c.ForgetAfter < time.Minute:
-		return fmt.Errorf("forget_after = %q: want 0s (never) or at least 1m", c.ForgetAfter)
-	case c.MaxWorkers < 1 || c.MaxWorkers > maxWorkersLimit:
-		return fmt.Errorf("max_workers = %d: want 1 to %d", c.MaxWorkers, maxWorkersLimit)
-	case c.MaxCandidates < 1 || c.MaxCandidates > maxWorkersLimit:
-		return fmt.Errorf("max_candidates = %d: want 1 to %d", c.MaxCandidates, maxWorkersLimit)
-	case c.PersistInterval <= 0 || c.PersistInterval > time.Minute:
-		return fmt.Errorf("persist_interval = %q: want more than 0s and at most 1m", c.PersistInterval)
-	case c.LockTimeout <= 0 || c.LockTimeout > time.Minute:
-		return fmt.Errorf("lock_timeout = %q: want more than 0s and at most 1m", c.LockTimeout)
+	var keepAlive, forget error
+	if c.KeepAliveMin <= c.KeepAliveMax { // otherwise one complaint about the bounds is enough
+		keepAlive = model.FieldWithin("keep_alive", c.KeepAlive, c.KeepAliveMin, c.KeepAliveMax, "keep_alive_min to keep_alive_max")
 	}
-	return nil
+	if c.ForgetAfter < 0 || c.ForgetAfter > 0 && c.ForgetAfter < time.Minute {
+		forget = model.Fieldf("forget_after", "%s: want 0s (never) or at least 1m", model.FormatDuration(c.ForgetAfter))
+	}
+	return errors.Join(
+		keepAlive,
+		model.FieldWithin("keep_alive_min", c.KeepAliveMin, 100*time.Millisecond, longestKeepAlive),
+		model.FieldWithin("keep_alive_max", c.KeepAliveMax, max(c.KeepAliveMin, 100*time.Millisecond), longestKeepAlive, "keep_alive_min or more"),
+		model.FieldWithin("retry_limit", c.RetryLimit, 1, maxRetryLimit),
+		model.FieldWithin("cool_down", c.CoolDown, 0, longestKeepAlive),
+		forget,
+		model.FieldWithin("max_workers", c.MaxWorkers, 1, maxWorkersLimit),
+		model.FieldWithin("max_candidates", c.MaxCandidates, 1, maxWorkersLimit),
+		model.FieldWithin("persist_interval", c.PersistInterval, time.Millisecond, time.Minute),
+		model.FieldWithin("lock_timeout", c.LockTimeout, time.Millisecond, time.Minute))
 }
 
 // Policy is the part of the configuration that Next goes by.

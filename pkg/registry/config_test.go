@@ -37,7 +37,7 @@ func TestConfigValidate(t *testing.T) {
 		cfg := DefaultConfig()
 		test.spoil(&cfg)
 		err := cfg.Validate()
-		if err == nil || !strings.HasPrefix(err.Error(), test.field+" = ") {
+		if err == nil || !strings.HasPrefix(err.Error(), test.field+": ") {
 			t.Errorf("spoilt %s: %v", test.field, err)
 		}
 		if _, err := Open(t.TempDir(), cfg, Deps{}); err == nil {

@@ -1,10 +1,11 @@
 package sampler
 
 import (
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 // Limits of the configuration.
@@ -162,40 +163,43 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate reports the first field that makes no sense, in its TOML spelling.
+// Validate names every field that makes no sense (model.FieldError).
 func (c Config) Validate() error {
-	if c.Interval < MinInterval || c.Interval > MaxInterval {
-		return fmt.Errorf("interval: %v, want %v to %v", c.Interval, MinInterval, MaxInterval)
-	}
-	if c.KeyEvery < 1 || c.KeyEvery > frame.MaxSinceKey {
-		return fmt.Errorf("key_every: %d, want 1 to %d", c.KeyEvery, frame.MaxSinceKey)
-	}
-	if c.MaxSeries < leastSeries || c.MaxSeries > mostSeries {
-		return fmt.Errorf("max_series: %d, want %d to %d", c.MaxSeries, leastSeries, mostSeries)
-	}
-	fs := c.Collectors.Filesystem
-	if fs.MountTimeout <= 0 {
-		return fmt.Errorf("collectors.filesystem.mount_timeout: %v, want more than 0", fs.MountTimeout)
-	}
-	if fs.StatWorkers < 1 || fs.StatWorkers > maxStatWorkers {
-		return fmt.Errorf("collectors.filesystem.stat_workers: %d, want 1 to %d", fs.StatWorkers, maxStatWorkers)
-	}
-	for _, field := range []struct{ name, pattern string }{
-		{"vmstat.fields", c.Collectors.Vmstat.Fields},
-		{"diskstats.device_include", c.Collectors.Diskstats.DeviceInclude},
-		{"diskstats.device_exclude", c.Collectors.Diskstats.DeviceExclude},
-		{"filesystem.mount_points_include", fs.MountPointsInclude},
-		{"filesystem.mount_points_exclude", fs.MountPointsExclude},
-		{"filesystem.fs_types_include", fs.FSTypesInclude},
-		{"filesystem.fs_types_exclude", fs.FSTypesExclude},
-		{"netdev.device_include", c.Collectors.Netdev.DeviceInclude},
-		{"netdev.device_exclude", c.Collectors.Netdev.DeviceExclude},
-		{"netclass.device_include", c.Collectors.Netclass.DeviceInclude},
-		{"netclass.device_exclude", c.Collectors.Netclass.DeviceExclude},
-	} {
-		if _, err := newFilter(field.pattern, ""); err != nil {
-			return fmt.Errorf("collectors.%s: %w", field.name, err)
-		}
+	return errors.Join(
+		model.FieldWithin("interval", c.Interval, MinInterval, MaxInterval),
+		model.FieldWithin("key_every", c.KeyEvery, 1, frame.MaxSinceKey),
+		model.FieldWithin("max_series", c.MaxSeries, leastSeries, mostSeries),
+		model.InSection("collectors", c.Collectors.validate()))
+}
+
+func (c Collectors) validate() error {
+	return errors.Join(
+		validatePattern("vmstat.fields", c.Vmstat.Fields),
+		model.InSection("diskstats", c.Diskstats.validate()),
+		model.InSection("filesystem", c.Filesystem.validate()),
+		model.InSection("netdev", c.Netdev.validate()),
+		model.InSection("netclass", c.Netclass.validate()))
+}
+
+func (c DeviceConfig) validate() error {
+	return errors.Join(
+		validatePattern("device_include", c.DeviceInclude),
+		validatePattern("device_exclude", c.DeviceExclude))
+}
+
+func (c FilesystemConfig) validate() error {
+	return errors.Join(
+		validatePattern("mount_points_include", c.MountPointsInclude),
+		validatePattern("mount_points_exclude", c.MountPointsExclude),
+		validatePattern("fs_types_include", c.FSTypesInclude),
+		validatePattern("fs_types_exclude", c.FSTypesExclude),
+		model.FieldWithin("mount_timeout", c.MountTimeout, time.Millisecond, time.Hour),
+		model.FieldWithin("stat_workers", c.StatWorkers, 1, maxStatWorkers))
+}
+
+func validatePattern(key, pattern string) error {
+	if _, err := newFilter(pattern, ""); err != nil {
+		return model.Fieldf(key, "%w", err)
 	}
 	return nil
 }

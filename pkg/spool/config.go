@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -30,13 +31,9 @@ func DefaultConfig() Config {
 	return Config{MaxBytes: 64 * model.MiB, MaxAge: time.Hour}
 }
 
-// Validate names the field that is wrong (model.FieldError).
+// Validate names every field that is wrong (model.FieldError).
 func (c Config) Validate() error {
-	if c.MaxBytes < smallest || c.MaxBytes > largest {
-		return model.Fieldf("max_bytes", "%s: want %s to %s", c.MaxBytes, smallest, largest)
-	}
-	if c.MaxAge < time.Second {
-		return model.Fieldf("max_age", "%s: want at least 1s", c.MaxAge)
-	}
-	return nil
+	return errors.Join(
+		model.FieldWithin("max_bytes", c.MaxBytes, smallest, largest),
+		model.FieldAtLeast("max_age", c.MaxAge, time.Second))
 }

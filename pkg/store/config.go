@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -59,8 +58,8 @@ func DefaultConfig() Config {
 	return Config{
 		Retention:     30 * 24 * time.Hour,
 		RetentionSize: 0,
-		// A worker's spool keeps a day, and a fleet's newest sample may be an
-		// hour ahead.
+		// A worker's spool may be told to keep a day, and a fleet's newest
+		// sample may be an hour ahead.
 		OutOfOrder:   25 * time.Hour,
 		SyncInterval: maxSyncInterval,
 		SyncBytes:    4 * model.MiB,
@@ -72,27 +71,20 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate reports the first value that cannot work, by its TOML name.
+// Validate names every value that cannot work (model.FieldError).
 func (c Config) Validate() error {
-	switch {
-	case c.Dir == "":
-		return errors.New("dir: not set")
-	case c.Retention < 2*time.Hour:
-		return fmt.Errorf("retention %s: want at least 2h", c.Retention)
-	case c.OutOfOrder < 2*time.Hour || c.OutOfOrder > c.Retention:
-		return fmt.Errorf("out_of_order %s: want 2h to the retention, %s", c.OutOfOrder, c.Retention)
-	case c.SyncInterval < time.Millisecond || c.SyncInterval > maxSyncInterval:
-		return fmt.Errorf("sync_interval %s: want 1ms to %s", c.SyncInterval, maxSyncInterval)
-	case c.SyncBytes < 64*model.KiB:
-		return fmt.Errorf("sync_bytes %s: want at least 64KiB", c.SyncBytes)
-	case c.MaxSeries < 1:
-		return fmt.Errorf("max_series %d: want at least 1", c.MaxSeries)
-	case c.MaxNewSeries < c.MaxSeries:
-		return fmt.Errorf("max_new_series %d: want at least max_series, %d", c.MaxNewSeries, c.MaxSeries)
-	case c.MaxWorkers < 1:
-		return fmt.Errorf("max_workers %d: want at least 1", c.MaxWorkers)
-	case c.PartBytes < 4*model.MiB:
-		return fmt.Errorf("part_bytes %s: want at least 4MiB", c.PartBytes)
+	const least = 2 * time.Hour // the database cuts its blocks at two hours
+	var dir error
+	if c.Dir == "" {
+		dir = model.Fieldf("dir", "want a folder")
 	}
-	return nil
+	return errors.Join(dir,
+		model.FieldAtLeast("retention", c.Retention, least),
+		model.FieldWithin("out_of_order", c.OutOfOrder, least, max(least, c.Retention), "retention or less"),
+		model.FieldWithin("sync_interval", c.SyncInterval, time.Millisecond, maxSyncInterval),
+		model.FieldAtLeast("sync_bytes", c.SyncBytes, 64*model.KiB),
+		model.FieldAtLeast("max_series", c.MaxSeries, 1),
+		model.FieldAtLeast("max_new_series", c.MaxNewSeries, max(1, c.MaxSeries), "max_series or more"),
+		model.FieldAtLeast("max_workers", c.MaxWorkers, 1),
+		model.FieldAtLeast("part_bytes", c.PartBytes, 4*model.MiB))
 }

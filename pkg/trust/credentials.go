@@ -36,14 +36,15 @@ type Files struct {
 	Key string `toml:"key"`
 }
 
-// Validate names the field that is missing (model.FieldError).
+// Validate names every field that is missing (model.FieldError).
 func (f Files) Validate() error {
+	var errs []error
 	for _, field := range []struct{ key, value string }{{"ca", f.CA}, {"cert", f.Cert}, {"key", f.Key}} {
 		if field.value == "" {
-			return model.Fieldf(field.key, "want the path of a PEM file")
+			errs = append(errs, model.Fieldf(field.key, "want the path of a PEM file"))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Credentials are a member's own certificate and the authority by which it

@@ -10,7 +10,7 @@ package middleware
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -40,15 +40,11 @@ func DefaultConfig() Config {
 	return Config{MaxBody: 1 * model.MiB, Timeout: 150 * time.Second, Compress: true}
 }
 
-// Validate reports the first value that cannot work, by its TOML name.
+// Validate names every value that cannot work (model.FieldError).
 func (c Config) Validate() error {
-	if c.MaxBody < model.KiB || c.MaxBody > model.GiB {
-		return fmt.Errorf("max_body %s: want 1KiB to 1GiB", c.MaxBody)
-	}
-	if c.Timeout < time.Second || c.Timeout > time.Hour {
-		return fmt.Errorf("timeout %s: want 1s to 1h", c.Timeout)
-	}
-	return nil
+	return errors.Join(
+		model.FieldWithin("max_body", c.MaxBody, model.KiB, model.GiB),
+		model.FieldWithin("timeout", c.Timeout, time.Second, time.Hour))
 }
 
 // writeGrace is the time an answer may still take after the handler's own time

@@ -10,6 +10,7 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -63,23 +64,15 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate reports the first value that cannot work, by its TOML name.
+// Validate names every value that cannot work (model.FieldError).
 func (c Config) Validate() error {
-	switch {
-	case c.Timeout < time.Second || c.Timeout > time.Hour:
-		return fmt.Errorf("timeout %s: want 1s to 1h", c.Timeout)
-	case c.MaxSamples < 1000:
-		return fmt.Errorf("max_samples %d: want at least 1000", c.MaxSamples)
-	case c.MaxConcurrent < 1 || c.MaxConcurrent > 1000:
-		return fmt.Errorf("max_concurrent %d: want 1 to 1000", c.MaxConcurrent)
-	case c.MaxPoints < 1 || c.MaxPoints > 1_000_000:
-		return fmt.Errorf("max_points %d: want 1 to 1000000", c.MaxPoints)
-	case c.MaxSeries < 1:
-		return fmt.Errorf("max_series %d: want at least 1", c.MaxSeries)
-	case c.Lookback < time.Second || c.Lookback > 24*time.Hour:
-		return fmt.Errorf("lookback %s: want 1s to 24h", c.Lookback)
-	}
-	return nil
+	return errors.Join(
+		model.FieldWithin("timeout", c.Timeout, time.Second, time.Hour),
+		model.FieldAtLeast("max_samples", c.MaxSamples, 1000),
+		model.FieldWithin("max_concurrent", c.MaxConcurrent, 1, 1000),
+		model.FieldWithin("max_points", c.MaxPoints, 1, 1_000_000),
+		model.FieldAtLeast("max_series", c.MaxSeries, 1),
+		model.FieldWithin("lookback", c.Lookback, time.Second, 24*time.Hour))
 }
 
 // Deps is what the handlers stand on.

@@ -29,12 +29,9 @@ func DefaultConfig() Config {
 	return Config{Level: LevelInfo, Format: FormatAuto, RepeatsPerMinute: 30}
 }
 
-// Validate implements the check of a configuration.
+// Validate names the field that is wrong (model.FieldError).
 func (c Config) Validate() error {
-	if c.RepeatsPerMinute < 0 {
-		return model.Fieldf("repeats_per_minute", "is %d; want 0 (no limit) or more", c.RepeatsPerMinute)
-	}
-	return nil
+	return model.FieldAtLeast("repeats_per_minute", c.RepeatsPerMinute, 0)
 }
 
 // Level is a slog.Level with the names debug, info, warn and error.
