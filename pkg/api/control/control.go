@@ -26,9 +26,10 @@ import (
 // be called concurrently.
 type Registry interface {
 	// Changes returns the rows that changed after version since (the handler
-	// fills Now), at once when there are any, even if ctx is done; otherwise it blocks until there are or ctx is done, and
-	// then returns ctx's error. since 0, and a version that it does not
-	// remember, mean everything, with Full set.
+	// fills Now), at once when there are any, even if ctx is done; otherwise
+	// it blocks until there are or ctx is done, and then returns ctx's error.
+	// since 0, and a version that it does not remember, mean everything, with
+	// Full set.
 	Changes(ctx context.Context, since uint64) (api.WorkerChanges, error)
 	// Contacts renews leases. from is the authorised identity of the caller.
 	Contacts(ctx context.Context, from string, contacts []api.Contact) (api.ContactsResult, error)
@@ -121,12 +122,13 @@ func (h *Handlers) workers(w http.ResponseWriter, r *http.Request, _ string) {
 	defer cancel()
 	changes, err := h.registry.Changes(ctx, since)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil:
-		changes = api.WorkerChanges{Version: since}
+	case err == nil:
 	case r.Context().Err() != nil:
-		reply.Error(w, reply.Canceled, "the caller has gone")
+		replyEnded(w, r.Context())
 		return
-	case err != nil:
+	case errors.Is(err, context.DeadlineExceeded):
+		changes = api.WorkerChanges{Version: since}
+	default:
 		reply.Error(w, reply.Unavailable, err.Error())
 		return
 	}
