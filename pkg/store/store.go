@@ -116,7 +116,7 @@ func (s *Store) openDB() (err error) {
 	options.WALCompression = compression.Snappy
 	options.NoLockfile = true // the whole directory is locked
 	s.probe = newProbe()
-	if s.db, err = tsdb.Open(dir, s.log, s.probe, options, nil); err != nil {
+	if s.db, err = tsdb.Open(dir, slog.New(libraryLog{s.log.Handler()}), s.probe, options, nil); err != nil {
 		return fmt.Errorf("store: open %q: %w", dir, err)
 	}
 	s.wal, s.wbl = newSyncer(filepath.Join(dir, walName)), newSyncer(filepath.Join(dir, wblName))
