@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"errors"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -46,6 +47,15 @@ func checkName(reason Reason, at, text string, most int) *Error {
 		return refuse(reason, at, "empty")
 	}
 	return checkText(reason, at, text, most)
+}
+
+// CheckHostname says why no packet can carry name as the name of a host; nil
+// when one can.
+func CheckHostname(name string) error {
+	if err := checkName(BadValue, "", name, maxName); err != nil {
+		return errors.New(err.Detail)
+	}
+	return nil
 }
 
 func checkHost(h *model.HostInfo) *Error {

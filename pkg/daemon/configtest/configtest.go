@@ -23,7 +23,7 @@ import (
 //   - shows every key. A key whose default is empty may be commented out, as
 //     #key = "example", on one line and without a space behind the #; so may
 //     sections with free names, as #[jobs.example]. With all of these lines
-//     made effective the file must still be good,
+//     made effective the file must still be good, to Validate as well,
 //   - explains every key in a comment on the line above: "# text".
 func CheckReference[C any](t testing.TB, path string, defaults C) {
 	t.Helper()
@@ -49,7 +49,11 @@ func check[C any](path, document string, defaults C) []string {
 		add("%s: values differ from the defaults in code (-code +file):\n%s", path, diff)
 	}
 	shown := commentedOut.ReplaceAllString(document, "$1")
-	if _, err := config.Decode(defaults, path, shown); err != nil {
+	examples, err := config.Decode(defaults, path, shown)
+	if validator, isValidator := any(examples).(config.Validator); err == nil && isValidator {
+		err = validator.Validate()
+	}
+	if err != nil {
 		add("with the commented-out keys made effective:\n%v", err)
 	}
 

@@ -27,6 +27,13 @@ type job struct {
 	Every time.Duration `toml:"every"`
 }
 
+func (r reference) Validate() error {
+	if len(r.Targets) > 2 {
+		return model.Fieldf("targets", "%d of them: want at most 2", len(r.Targets))
+	}
+	return nil
+}
+
 func defaults() reference {
 	var r reference
 	r.Listen = netip.MustParseAddrPort("127.0.0.1:10300")
@@ -75,6 +82,7 @@ func TestReference(t *testing.T) {
 		{"an empty comment", replace("# Longer risks more.\n", "#\n"), []string{`x.toml:12: key spool.sync has no comment on the line above`}},
 		{"no comment above a commented-out key", replace("# Hosts to ask besides.\n", ""), []string{`x.toml:4: key targets has no comment on the line above`}},
 		{"a wrong example", replace(`#every = "1m"`, `#every = 60`), []string{"with the commented-out keys made effective:\nx.toml:16: jobs.example.every: want a duration"}},
+		{"an example that is not valid", replace(`"192.0.2.2"]`, `"192.0.2.2", "192.0.2.3"]`), []string{"with the commented-out keys made effective:\ntargets: 3 of them"}},
 	} {
 		got := check("x.toml", test.document, defaults())
 		if len(got) != len(test.want) {

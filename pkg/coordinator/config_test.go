@@ -1,0 +1,74 @@
+package coordinator
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/configtest"
+)
+
+func TestReferenceEqualsDefaults(t *testing.T) {
+	configtest.CheckReference(t, "../../configs/coordinatord.toml", DefaultConfig())
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidateListsEveryWrongKey(t *testing.T) {
+	for _, test := range []struct {
+		spoil func(*Config)
+		want  []string
+	}{
+		{func(c *Config) { c.StateDirectory = "" },
+			[]string{"state_directory: want a folder"}},
+		{func(c *Config) { c.Control.Listen = "localhost" },
+			[]string{`control.listen: "localhost": want host:port, or :port for all addresses of this host`}},
+		{func(c *Config) { c.Control.HTTP.Timeout = 30 * time.Second },
+			[]string{"control.http.timeout: 30s: want more than 30s, for which collectord may wait for news"}},
+		{func(c *Config) { c.Registry.KeepAlive = 2 * time.Hour },
+			[]string{"registry.keep_alive: 2h: want 1s to 1h (keep_alive_min to keep_alive_max)"}},
+		{func(c *Config) { c.Registry.KeepAliveMax = time.Millisecond },
+			[]string{"registry.keep_alive_max: 1ms: want 1s to 24h (keep_alive_min or more)"}},
+		{func(c *Config) {
+			c.TLS.CA = ""
+			c.Control.Listen, c.Control.HTTP.MaxBody = ":", 1
+			c.Discovery.Listen, c.Discovery.ReplyRate, c.Discovery.ReplyRatePerAddress = "x", 0, 1_000_001
+			c.Registry.KeepAliveMin, c.Registry.RetryLimit, c.Registry.CoolDown = 0, 0, -time.Second
+			c.Registry.ForgetAfter, c.Registry.MaxWorkers = time.Second, 0
+			c.Registry.PersistInterval, c.Registry.LockTimeout = 0, time.Hour
+			c.Log.RepeatsPerMinute = -1
+		}, []string{
+			"tls.ca: want the path of a PEM file",
+			`control.listen: ":": want host:port, or :port for all addresses of this host`,
+			"control.http.max_body: 1B: want 1KiB to 1GiB",
+			`discovery.listen: "x": want host:port, or :port for all addresses of this host`,
+			"discovery.reply_rate: 0: want 1 to 1000000",
+			"discovery.reply_rate_per_address: 1000001: want 1 to 1000000",
+			"registry.keep_alive_min: 0s: want 100ms to 24h",
+			"registry.retry_limit: 0: want 1 to 1000",
+			"registry.cool_down: -1s: want 0s to 24h",
+			"registry.forget_after: 1s: want 0s (never) or at least 1m",
+			"registry.max_workers: 0: want 1 to 1000000",
+			"registry.persist_interval: 0s: want 1ms to 1m",
+			"registry.lock_timeout: 1h: want 1ms to 1m",
+			"log.repeats_per_minute: -1: want at least 0",
+		}},
+	} {
+		cfg := DefaultConfig()
+		test.spoil(&cfg)
+		err := cfg.Validate()
+		if err == nil {
+			t.Errorf("no error, want %q", test.want)
+			continue
+		}
+		if diff := cmp.Diff(test.want, strings.Split(err.Error(), "\n")); diff != "" {
+			t.Errorf("complaints (-want +got):\n%s", diff)
+		}
+	}
+}
