@@ -17,24 +17,41 @@ import (
 
 // Config is workerd.toml.
 type Config struct {
-	// Hostname is what the fleet is told; empty: the kernel's.
-	Hostname     string                    `toml:"hostname"`
-	TLS          trust.Files               `toml:"tls"`
-	Registration RegistrationConfig        `toml:"registration"`
-	Discovery    discovery.ResponderConfig `toml:"discovery"`
-	Sampling     sampler.Config            `toml:"sampling"`
-	Spool        spool.Config              `toml:"spool"`
-	Stream       stream.ClientConfig       `toml:"stream"`
-	Log          daemon.LogConfig          `toml:"log"`
+	// Hostname is the name that the fleet is told; empty: the kernel's, asked
+	// anew for every answer. The first one a worker comes with becomes its
+	// instance name, the label of all its series, for good; of two workers with
+	// one name the second gets a number behind it.
+	Hostname string `toml:"hostname"`
+	// TLS names the certificate that is the worker's identity: another
+	// certificate is another worker, with a history of its own.
+	TLS trust.Files `toml:"tls"`
+	// Registration says how the worker presents itself.
+	Registration RegistrationConfig `toml:"registration"`
+	// Discovery says how probes are heard and answered.
+	Discovery discovery.ResponderConfig `toml:"discovery"`
+	// Sampling says what is measured and how often.
+	Sampling sampler.Config `toml:"sampling"`
+	// Spool bounds what waits for the collector.
+	Spool spool.Config `toml:"spool"`
+	// Stream says how the connection to the collector is kept.
+	Stream stream.ClientConfig `toml:"stream"`
+	// Log says what is logged, and how.
+	Log daemon.LogConfig `toml:"log"`
 }
 
 // RegistrationConfig says how the worker presents itself.
 type RegistrationConfig struct {
-	// KeepAlive is the lease that the worker asks for: after such a silence the
-	// fleet takes it for gone.
+	// KeepAlive is the lease that the worker asks for: after half of it in
+	// silence the fleet suspects the worker, after all of it it takes it for
+	// gone. Every frame and every answer to a probe is a sign of life, so less
+	// than twice the shorter of their intervals (15s and 10s by default) makes
+	// a healthy worker suspect between two of them. Shorter notices a dead
+	// host sooner; longer bears a longer break of the network. The coordinator
+	// has bounds of its own (registry.keep_alive_min and _max). 1s to 24h.
 	KeepAlive time.Duration `toml:"keep_alive"`
-	// AdvertiseAddress is where the coordinator answers, when it is not the
-	// address that the kernel takes to reach it.
+	// AdvertiseAddress is where the coordinator answers; empty: the address
+	// that the kernel takes to reach it, which is right unless addresses are
+	// translated on the way. A wrong one keeps the worker from registering.
 	AdvertiseAddress netip.Addr `toml:"advertise_address"`
 }
 
@@ -53,7 +70,13 @@ func DefaultConfig() Config {
 
 // Validate names every key that is wrong.
 func (c Config) Validate() error {
-	return errors.Join(
+	var hostname error
+	if c.Hostname != "" {
+		if err := crm.CheckHostname(c.Hostname); err != nil {
+			hostname = model.Fieldf("hostname", "%w", err)
+		}
+	}
+	return errors.Join(hostname,
 		model.InSection("tls", c.TLS.Validate()),
 		model.InSection("registration", c.Registration.Validate()),
 		model.InSection("discovery", c.Discovery.Validate()),
@@ -63,13 +86,15 @@ func (c Config) Validate() error {
 		model.InSection("log", c.Log.Validate()))
 }
 
-// Validate names the first key that is wrong.
+// Validate names every key that is wrong.
 func (c RegistrationConfig) Validate() error {
-	if c.KeepAlive < time.Second || c.KeepAlive > crm.MaxPeriod || c.KeepAlive%time.Millisecond != 0 {
-		return model.Fieldf("keep_alive", "%s: want whole milliseconds from 1s to %s", c.KeepAlive, crm.MaxPeriod)
+	keepAlive := model.FieldWithin("keep_alive", c.KeepAlive, time.Second, crm.MaxPeriod)
+	if c.KeepAlive%time.Millisecond != 0 { // the unit in which it travels
+		keepAlive = model.Fieldf("keep_alive", "%s: want whole milliseconds", c.KeepAlive)
 	}
+	var address error
 	if a := c.AdvertiseAddress; a.IsValid() && (a.Zone() != "" || a.IsMulticast() || a.IsUnspecified()) {
-		return model.Fieldf("advertise_address", "%v: want the address of this host, without a zone", a)
+		address = model.Fieldf("advertise_address", "%s: want the address of this host, without a zone", a)
 	}
-	return nil
+	return errors.Join(keepAlive, address)
 }

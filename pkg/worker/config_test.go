@@ -1,0 +1,84 @@
+package worker
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/configtest"
+)
+
+func TestReferenceEqualsDefaults(t *testing.T) {
+	configtest.CheckReference(t, "../../configs/workerd.toml", DefaultConfig())
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidateListsEveryWrongKey(t *testing.T) {
+	for _, test := range []struct {
+		spoil func(*Config)
+		want  []string
+	}{
+		{func(c *Config) { c.Hostname = "web\n1" },
+			[]string{`hostname: "web\n1" holds the character U+000A`}},
+		{func(c *Config) { c.Hostname = strings.Repeat("x", 254) },
+			[]string{`hostname: 254 bytes, at most 253`}},
+		{func(c *Config) { c.TLS.CA, c.TLS.Key = "", "" },
+			[]string{"tls.ca: want the path of a PEM file", "tls.key: want the path of a PEM file"}},
+		{func(c *Config) { c.Registration.KeepAlive = 999 * time.Millisecond },
+			[]string{"registration.keep_alive: 999ms: want 1s to 24h"}},
+		{func(c *Config) { c.Registration.KeepAlive = 25 * time.Hour },
+			[]string{"registration.keep_alive: 25h: want 1s to 24h"}},
+		{func(c *Config) { c.Registration.KeepAlive = 1500500 * time.Microsecond },
+			[]string{"registration.keep_alive: 1.5005s: want whole milliseconds"}},
+		{func(c *Config) { c.Registration.AdvertiseAddress = netip.MustParseAddr("0.0.0.0") },
+			[]string{"registration.advertise_address: 0.0.0.0: want the address of this host, without a zone"}},
+		{func(c *Config) { c.Registration.AdvertiseAddress = netip.MustParseAddr("fe80::1%eth0") },
+			[]string{"registration.advertise_address: fe80::1%eth0: want the address of this host, without a zone"}},
+		{func(c *Config) {
+			c.Registration.KeepAlive, c.Registration.AdvertiseAddress = 0, netip.MustParseAddr("224.0.0.1")
+			c.Discovery.Listen, c.Discovery.AnswerRate, c.Discovery.ReadBuffer = "10300", 0, 1
+			c.Discovery.Group = netip.MustParseAddr("ff05::1")
+			c.Sampling.Interval, c.Sampling.KeyEvery = time.Millisecond, 0
+			c.Sampling.Collectors.Netdev.DeviceExclude = "("
+			c.Sampling.Collectors.Filesystem.StatWorkers = 0
+			c.Spool.MaxBytes, c.Spool.MaxAge = 1, 0
+			c.Stream.IdleTimeout, c.Stream.BackoffMax = time.Second, 0
+			c.Log.RepeatsPerMinute = -1
+		}, []string{
+			"registration.keep_alive: 0s: want 1s to 24h",
+			"registration.advertise_address: 224.0.0.1: want the address of this host, without a zone",
+			`discovery.listen: "10300": want host:port, or :port for all addresses of this host`,
+			"discovery.answer_rate: 0: want 1 to 10000",
+			"discovery.group: ff05::1: want an IPv6 link-local multicast address like ff12::c10d:1e55",
+			"discovery.read_buffer: 1B: want 4KiB to 1GiB",
+			"sampling.interval: 1ms: want 100ms to 1h",
+			"sampling.key_every: 0: want 1 to 1048575",
+			"sampling.collectors.filesystem.stat_workers: 0: want 1 to 256",
+			"sampling.collectors.netdev.device_exclude: error parsing regexp: missing closing ): `(`",
+			"spool.max_bytes: 1B: want 4MiB to 1TiB",
+			"spool.max_age: 0s: want at least 1s",
+			"stream.idle_timeout: 1s: want 30s to 24h (twice ping_interval or more)",
+			"stream.backoff_max: 0s: want 500ms to 1h (backoff_min or more)",
+			"log.repeats_per_minute: -1: want at least 0",
+		}},
+	} {
+		cfg := DefaultConfig()
+		test.spoil(&cfg)
+		err := cfg.Validate()
+		if err == nil {
+			t.Errorf("no error, want %q", test.want)
+			continue
+		}
+		if diff := cmp.Diff(test.want, strings.Split(err.Error(), "\n")); diff != "" {
+			t.Errorf("complaints (-want +got):\n%s", diff)
+		}
+	}
+}
