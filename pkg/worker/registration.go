@@ -3,9 +3,8 @@ package worker
 import (
 	"context"
 	"log/slog"
-	"net"
+	"maps"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
@@ -19,26 +18,21 @@ import (
 // registration carries out what registry.NextAgent decides. It is the
 // discovery.Handler of the worker; its methods are safe for concurrent use.
 type registration struct {
-	self    identity
-	connect func(to netip.AddrPort) // the zero value: nowhere
+	self identity
+	// connect is told where the collector is, the zero value meaning nowhere. It
+	// must not block and not call back.
+	connect func(to netip.AddrPort)
 	log     *slog.Logger
 	now     func() time.Time
-	wake    chan struct{} // the deadline may have moved; holds one
+	wake    chan struct{} // the deadline has moved; holds one
+
+	// turn is held for a whole step, so that what steps do is done in the order
+	// in which they were decided. Taken before mu.
+	turn sync.Mutex
 
 	mu      sync.Mutex // guards what follows
 	agent   registry.Agent
 	ignored map[string]uint64 // by reason, a closed set
-}
-
-// identity is what the worker says of itself in a ProbeAck.
-type identity struct {
-	id        model.WorkerID
-	fleet     string
-	hostname  string // "": the kernel's, asked anew for every answer
-	address   netip.Addr
-	port      uint16 // of the responder
-	keepAlive time.Duration
-	version   string
 }
 
 // Reasons to ignore a packet that are the daemon's own.
@@ -110,7 +104,8 @@ func (r *registration) run(ctx context.Context) error {
 			r.happened(registry.Timer{})
 		case <-r.wake:
 		}
-		if at, ok := r.deadline(); ok {
+		agent, _ := r.view()
+		if at, ok := agent.Deadline(); ok {
 			timer.Reset(at.Sub(r.now()))
 		} else {
 			timer.Stop()
@@ -118,19 +113,12 @@ func (r *registration) run(ctx context.Context) error {
 	}
 }
 
-func (r *registration) deadline() (time.Time, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.agent.Deadline()
-}
-
 // happened takes one step and carries it out. It returns where to answer a
 // probe, if that was decided.
 func (r *registration) happened(event registry.AgentEvent) (to netip.AddrPort, answer bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	next, actions := registry.NextAgent(r.agent, event, r.now())
-	r.agent = next
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	before, after, actions := r.step(event)
 	for _, action := range actions {
 		switch action := action.(type) {
 		case registry.AnswerProbe:
@@ -140,30 +128,50 @@ func (r *registration) happened(event registry.AgentEvent) (to netip.AddrPort, a
 		case registry.Disconnect:
 			r.connect(netip.AddrPort{})
 		case registry.Ignored:
-			r.ignored[action.Reason.String()]++
+			r.ignore(action.Reason.String())
 		case registry.AgentChanged:
-			r.logChange(action)
+			r.logChange(before, after, action)
 		}
 	}
-	select {
-	case r.wake <- struct{}{}:
-	default: // it is awake already
+	if !sameDeadline(before, after) {
+		select {
+		case r.wake <- struct{}{}:
+		default: // it is awake already
+		}
 	}
 	return to, answer
 }
 
-// logChange tells of a new state; the mutex is held.
-func (r *registration) logChange(change registry.AgentChanged) {
-	level := slog.LevelInfo
-	if change.To == model.RegisterFailed {
+func (r *registration) step(event registry.AgentEvent) (before, after registry.Agent, actions []registry.AgentAction) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before = r.agent
+	r.agent, actions = registry.NextAgent(before, event, r.now())
+	return before, r.agent, actions
+}
+
+func sameDeadline(a, b registry.Agent) bool {
+	aAt, aHas := a.Deadline()
+	bAt, bHas := b.Deadline()
+	return aHas == bHas && aAt.Equal(bAt)
+}
+
+// logChange tells of a new state. A step may go through two of them: what it
+// gave up concerns the collector before, what it began the one after it.
+func (r *registration) logChange(before, after registry.Agent, change registry.AgentChanged) {
+	level, collector := slog.LevelInfo, after.Collector
+	switch change.To {
+	case model.RegisterFailed:
 		level = slog.LevelError
+	case model.Initialized:
+		collector = before.Collector
 	}
 	attrs := []any{logkey.Was, change.From.String(), logkey.State, change.To.String(), "why", change.Why,
-		"collector", r.agent.Collector.Hostname, logkey.Addr, r.agent.Collector.Coordinator.String()}
+		"collector", collector.Hostname, logkey.Addr, collector.Coordinator.String()}
 	if change.To == model.AgentRegistered {
-		attrs = append(attrs, logkey.Instance, r.agent.Instance)
-	} else if r.agent.Message != "" {
-		attrs = append(attrs, "message", r.agent.Message, "retries_left", r.agent.Retries)
+		attrs = append(attrs, logkey.Instance, after.Instance)
+	} else if after.Message != "" {
+		attrs = append(attrs, "message", after.Message, "retries_left", after.Retries)
 	}
 	r.log.Log(context.Background(), level, "registration changed", attrs...)
 }
@@ -178,42 +186,5 @@ func (r *registration) ignore(reason string) {
 func (r *registration) view() (agent registry.Agent, ignored map[string]uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ignored = make(map[string]uint64, len(r.ignored))
-	for reason, count := range r.ignored {
-		ignored[reason] = count
-	}
-	return r.agent, ignored
-}
-
-// ack is the answer to a probe. Without a configured address it names the one
-// by which this host reaches the coordinator.
-func (i identity) ack(to netip.AddrPort) *crm.ProbeAck {
-	info := model.HostInfo{Hostname: i.hostname, Addr: i.address, Type: model.HostWorker,
-		Ports: []model.PortInfo{{Daemon: model.DaemonWorker, Port: i.port}}}
-	if info.Hostname == "" {
-		info.Hostname, _ = os.Hostname() // empty on error; the registry then names the worker by its id
-	}
-	if !info.Addr.IsValid() {
-		info.Addr = localAddress(to)
-	}
-	return &crm.ProbeAck{Info: info, Ext: &crm.ProbeAckExt{WorkerID: i.id, KeepAlive: i.keepAlive, Version: i.version}}
-}
-
-// localAddress is the source address that the kernel takes for packets to a
-// peer, or the zero Addr. Connecting a UDP socket sends nothing.
-func localAddress(to netip.AddrPort) netip.Addr {
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
-	if err != nil {
-		return netip.Addr{}
-	}
-	defer conn.Close()
-	local, ok := conn.LocalAddr().(*net.UDPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	addr := local.AddrPort().Addr().Unmap()
-	if addr.Zone() != "" {
-		return netip.Addr{} // of no use on another host; the datagram's source serves
-	}
-	return addr
+	return r.agent, maps.Clone(r.ignored)
 }

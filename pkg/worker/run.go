@@ -98,7 +98,7 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 	p.Go("responder", w.responder.Run)
 	p.Log.Info("working", "fleet", credentials.Identity().Fleet, logkey.Worker, id, logkey.Listen, w.responder.Addr().String(),
 		"interval", cfg.Sampling.Interval)
-	p.Watch("sampling", w.progress(cfg.Sampling.Interval))
+	p.Watch("sampling", roundsGoOn(func() uint64 { return w.sampler.Stats().Rounds }, cfg.Sampling.Interval, time.Now))
 	p.Ready()
 	return p.Wait(ctx)
 }
@@ -109,7 +109,10 @@ func (w *worker) reloadCertificates(credentials *trust.Credentials) daemon.Reloa
 	return daemon.Reloader[Config]{Name: "certificates", Keys: []string{"tls"},
 		Prepare: func(_ context.Context, next Config) (func(), error) {
 			apply, err := credentials.Prepare(next.TLS)
-			return func() { apply(); w.client.Retry() }, err
+			if err != nil {
+				return nil, err
+			}
+			return func() { apply(); w.client.Retry() }, nil
 		}}
 }
 
@@ -121,21 +124,6 @@ func (w *worker) connect(to netip.AddrPort) {
 		return
 	}
 	w.client.SetEndpoint(to.String())
-}
-
-// progress returns a check for the watchdog: rounds must go on.
-func (w *worker) progress(interval time.Duration) func() error {
-	started := time.Now()
-	return func() error {
-		last := started
-		if at := w.sampler.Stats().LastAt; at != 0 {
-			last = time.UnixMilli(int64(at))
-		}
-		if since := time.Since(last); since > 3*interval+30*time.Second {
-			return fmt.Errorf("no round of measurements for %s", since.Truncate(time.Second))
-		}
-		return nil
-	}
 }
 
 // heardSource is the spool, telling besides that the collector is alive.
