@@ -14,17 +14,18 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
 
-// allow lets callers pass whose certificate is of one of the roles.
+// allow lets callers pass whose certificate is of one of the roles. Others that
+// have a certificate are named all the same, for the log.
 func allow(roles ...trust.Role) control.Authorize {
 	return func(r *http.Request) (string, bool) {
 		if r.TLS == nil {
 			return "", false
 		}
 		peer, err := trust.PeerIdentity(*r.TLS)
-		if err != nil || !slices.Contains(roles, peer.Role) {
+		if err != nil {
 			return "", false
 		}
-		return peer.String(), true
+		return peer.String(), slices.Contains(roles, peer.Role)
 	}
 }
 
@@ -53,11 +54,19 @@ func row(w *registry.Worker, now time.Time) api.RegisteredWorker {
 	return api.RegisteredWorker{
 		ID: w.ID, Instance: w.Instance, Hostname: w.Host.Hostname, State: w.State,
 		Addresses: addresses(w), Ports: api.PortsOf(w.Host.Ports), Version: w.Version,
-		KeepAlive:      w.KeepAlive.Milliseconds(),
-		LeaseRemaining: max(0, w.ExpiresAt().Sub(now)).Milliseconds(),
-		LastContact:    model.Millis(w.LastContact.UnixMilli()),
-		RetriesLeft:    w.RetriesLeft, Conflict: w.Conflict,
+		KeepAlive: w.KeepAlive.Milliseconds(), LeaseRemaining: leaseRemaining(w, now).Milliseconds(),
+		LastContact: model.Millis(w.LastContact.UnixMilli()),
+		RetriesLeft: w.RetriesLeft, Conflict: w.Conflict,
 	}
+}
+
+// leaseRemaining is what is left of a lease; nobody else has one than a living
+// member.
+func leaseRemaining(w *registry.Worker, now time.Time) time.Duration {
+	if w.State != model.Registered && w.State != model.Suspect {
+		return 0
+	}
+	return max(0, w.ExpiresAt().Sub(now))
 }
 
 // addresses lists where the worker is: what it announced, then where it was
@@ -69,6 +78,7 @@ func addresses(w *registry.Worker) []netip.Addr {
 	}
 	found := []netip.Addr{}
 	for _, addr := range candidates {
+		addr = addr.Unmap()
 		if addr.IsValid() && !addr.IsUnspecified() && !slices.Contains(found, addr) {
 			found = append(found, addr)
 		}
@@ -81,11 +91,16 @@ func (r controlRegistry) Contacts(_ context.Context, _ string, contacts []api.Co
 	now := r.now()
 	for i, contact := range contacts {
 		// The age of the contact, taken from one clock reading, keeps the
-		// monotonic part that wall-clock times from a request lack.
-		batch[i] = registry.Sighting{ID: contact.ID, At: now.Add(-now.Sub(time.UnixMilli(int64(contact.At))))}
+		// monotonic part that wall-clock times from a request lack. A time in
+		// the future is now.
+		ago := max(0, now.Sub(time.UnixMilli(int64(contact.At))))
+		batch[i] = registry.Sighting{ID: contact.ID, At: now.Add(-ago)}
 	}
 	unknown := r.registry.Contacts(batch)
 	return api.ContactsResult{Renewed: len(contacts) - len(unknown), Unknown: unknown}, nil
 }
 
-func (r controlRegistry) Stats(context.Context) ([]model.Metric, error) { return r.metrics(), nil }
+// Stats leaves out what is absent: JSON has no way to say so.
+func (r controlRegistry) Stats(context.Context) ([]model.Metric, error) {
+	return slices.DeleteFunc(r.metrics(), func(m model.Metric) bool { return model.IsAbsent(m.Value) }), nil
+}

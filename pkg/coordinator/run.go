@@ -53,7 +53,7 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 		return err
 	}
 	if role := credentials.Identity().Role; role != trust.RoleCoordinator {
-		return fmt.Errorf("tls.cert %q: is the certificate of a %s, want one of %s", cfg.TLS.Cert, role, trust.RoleCoordinator)
+		return model.Fieldf("tls.cert", "%q: certificate of the role %s, want %s", cfg.TLS.Cert, role, trust.RoleCoordinator)
 	}
 	p.OnReload(reloadCertificates(credentials))
 
@@ -96,7 +96,7 @@ func (c *coordinator) serveControl(listener net.Listener, cfg middleware.Config,
 	}, log, c.now).Register(mux, c.http.Wrap)
 	return func(ctx context.Context) error {
 		server := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-			BaseContext: func(net.Listener) context.Context { return ctx }} // ends the long polls with the part
+			BaseContext: func(net.Listener) context.Context { return control.Stopping(ctx) }} // ends the long polls
 		cfg.Apply(server)
 		return middleware.Serve(ctx, server, listener)
 	}
