@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 	randv2 "math/rand/v2"
 	"net/netip"
@@ -52,7 +51,7 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 	}
 	id, ok := credentials.Identity().WorkerID()
 	if !ok {
-		return fmt.Errorf("tls.cert %q: is the certificate of a %s, want one of a %s", cfg.TLS.Cert, credentials.Identity().Role, trust.RoleWorker)
+		return model.Fieldf("tls.cert", "%q: certificate of the role %s, want %s", cfg.TLS.Cert, credentials.Identity().Role, trust.RoleWorker)
 	}
 	w := &worker{build: p.Build}
 

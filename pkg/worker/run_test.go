@@ -36,7 +36,7 @@ func loopback(files trust.Files) Config {
 func TestOnlyTheCertificateOfAWorkerWillDo(t *testing.T) {
 	fleet := trusttest.New(t, ours)
 	err := daemon.Embed(t.Context(), Spec(), loopback(fleet.Files(trust.RoleCollector, "hq")), quiet(), nil)
-	if err == nil || !strings.Contains(err.Error(), "is the certificate of a collectord, want one of a worker") {
+	if err == nil || !strings.Contains(err.Error(), "certificate of the role collectord, want worker") {
 		t.Errorf("got %v", err)
 	}
 }
