@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
 )
 
 const (
@@ -39,7 +41,7 @@ func InitCA(dir, fleet string, random io.Reader, now time.Time) (*CA, error) {
 	if err := CheckFleet(fleet); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, folderMode); err != nil {
+	if err := os.MkdirAll(dir, disk.Folder); err != nil {
 		return nil, fmt.Errorf("make folder of the authority: %w", err)
 	}
 	certPath, keyPath := filepath.Join(dir, authorityCertFile), filepath.Join(dir, authorityKeyFile)
@@ -50,18 +52,18 @@ func InitCA(dir, fleet string, random io.Reader, now time.Time) (*CA, error) {
 			return nil, fmt.Errorf("make authority: %w", err)
 		}
 	}
-	ca, err := newCA(fleet, random, now)
+	ca, err := NewCA(fleet, random, now)
 	if err != nil {
-		return nil, fmt.Errorf("make authority of fleet %q: %w", fleet, err)
+		return nil, err
 	}
 	keyPEM, err := encodeKey(ca.key)
 	if err != nil {
 		return nil, err
 	}
-	if err := createFile(keyPath, keyPEM, keyMode); err != nil {
+	if err := disk.Create(keyPath, keyPEM, disk.Private); err != nil {
 		return nil, err
 	}
-	if err := createFile(certPath, ca.certPEM, certMode); err != nil {
+	if err := disk.Create(certPath, ca.certPEM, disk.Public); err != nil {
 		return nil, err
 	}
 	return ca, nil
@@ -76,6 +78,18 @@ func mustNotExist(path string) error {
 		err = fmt.Errorf("%q: %w (an authority is never overwritten: choose another folder)", path, fs.ErrExist)
 	}
 	return err
+}
+
+// NewCA makes an authority in memory only.
+func NewCA(fleet string, random io.Reader, now time.Time) (*CA, error) {
+	if err := CheckFleet(fleet); err != nil {
+		return nil, err
+	}
+	ca, err := newCA(fleet, random, now)
+	if err != nil {
+		return nil, fmt.Errorf("make authority of fleet %q: %w", fleet, err)
+	}
+	return ca, nil
 }
 
 func newCA(fleet string, random io.Reader, now time.Time) (*CA, error) {
@@ -112,6 +126,14 @@ func newCA(fleet string, random io.Reader, now time.Time) (*CA, error) {
 // LoadCA reads the authority that InitCA made in dir.
 func LoadCA(dir string) (*CA, error) {
 	keyPath, certPath := filepath.Join(dir, authorityKeyFile), filepath.Join(dir, authorityCertFile)
+	return loadCA(keyPath, certPath)
+}
+
+// LoadCAFile reads an authority whose certificate and key share the file
+// (CA.PEM).
+func LoadCAFile(path string) (*CA, error) { return loadCA(path, path) }
+
+func loadCA(keyPath, certPath string) (*CA, error) {
 	key, err := readKey(keyPath)
 	if err != nil {
 		return nil, fmt.Errorf("load authority: %w", err)
@@ -137,6 +159,22 @@ func (ca *CA) Fleet() string { return ca.fleet }
 
 // CertPEM is the authority's certificate, for the peers. Do not modify it.
 func (ca *CA) CertPEM() []byte { return ca.certPEM }
+
+// PEM is the authority's certificate and its private key: the content of the
+// 0600 file that LoadCAFile reads, for nobody else's eyes.
+func (ca *CA) PEM() ([]byte, error) {
+	key, err := encodeKey(ca.key)
+	if err != nil {
+		return nil, err
+	}
+	return append(append([]byte(nil), ca.certPEM...), key...), nil
+}
+
+// Certificate is the authority's certificate. Do not modify it.
+func (ca *CA) Certificate() *x509.Certificate { return ca.cert }
+
+// Fingerprint is that of the authority's key.
+func (ca *CA) Fingerprint() Fingerprint { return CertificateFingerprint(ca.cert) }
 
 // NotAfter is when the authority's certificate ends.
 func (ca *CA) NotAfter() time.Time { return ca.cert.NotAfter }

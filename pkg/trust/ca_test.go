@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
 )
 
 func TestInitCAWritesAnAuthorityThatLoads(t *testing.T) {
@@ -59,19 +61,6 @@ func TestInitCANeverOverwrites(t *testing.T) {
 		if data, _ := os.ReadFile(path); string(data) != "precious" || len(entries) != 1 {
 			t.Errorf("with %s there: it became %q, folder %v", existing, data, entries)
 		}
-	}
-}
-
-func TestCreateFileLosesARaceWithoutHarm(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ca.key")
-	if err := createFile(path, []byte("first"), keyMode); err != nil {
-		t.Fatal(err)
-	}
-	if err := createFile(path, []byte("second"), keyMode); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("second: got %v, want fs.ErrExist", err)
-	}
-	if data, _ := os.ReadFile(path); string(data) != "first" {
-		t.Errorf("file holds %q, want first", data)
 	}
 }
 
@@ -224,7 +213,7 @@ func TestWriteCredentialsKeepsFleetsApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info, err := os.Stat(files.Key); err != nil || info.Mode() != keyMode {
+	if info, err := os.Stat(files.Key); err != nil || info.Mode() != disk.Private {
 		t.Errorf("key: mode %v, %v; want 0600", info.Mode(), err)
 	}
 	if _, err := Load(files, noon); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
 )
 
 // Errors of Load and Reload that a caller may want to tell apart. Files that
@@ -21,6 +22,7 @@ var (
 	ErrNotYetValid     = errors.New("certificate is not valid yet")
 	ErrNotSigned       = errors.New("certificate is not signed by this authority")
 	ErrForeignFleet    = errors.New("certificate of another fleet")
+	ErrRevoked         = errors.New("certificate is revoked")
 	ErrIdentityChanged = errors.New("certificate speaks for somebody else than before")
 )
 
@@ -52,11 +54,29 @@ func (f Files) Validate() error {
 type Credentials struct {
 	now     func() time.Time
 	current atomic.Pointer[material]
+	refuse  atomic.Pointer[Refusal]
+}
+
+// Refusal says why a peer that has proved its identity is refused all the same;
+// nil when it is welcome. It is asked in every handshake, by several goroutines
+// at once, and must not block. Errors of revocation wrap ErrRevoked.
+type Refusal func(leaf *x509.Certificate, peer Identity) error
+
+// Refuse installs what is asked about every peer from now on, in configurations
+// made before too. nil takes it away. Running connections are not touched: who
+// keeps the list of refusals knows when to cut them.
+func (c *Credentials) Refuse(ask Refusal) {
+	if ask == nil {
+		c.refuse.Store(nil)
+		return
+	}
+	c.refuse.Store(&ask)
 }
 
 // material is what one reading of the files gave; immutable.
 type material struct {
 	files    Files
+	bundle   Bundle
 	pool     *x509.CertPool
 	leaf     tls.Certificate
 	identity Identity
@@ -102,6 +122,12 @@ func (c *Credentials) Reload() error {
 // Identity is who the own certificate speaks for.
 func (c *Credentials) Identity() Identity { return c.current.Load().identity }
 
+// Bundle is the authorities by which peers are judged.
+func (c *Credentials) Bundle() Bundle { return c.current.Load().bundle }
+
+// Leaf is the own certificate. Do not modify it.
+func (c *Credentials) Leaf() *x509.Certificate { return c.current.Load().leaf.Leaf }
+
 // NotAfter is when the own certificate ends.
 func (c *Credentials) NotAfter() time.Time { return c.current.Load().leaf.Leaf.NotAfter }
 
@@ -109,10 +135,11 @@ func (c *Credentials) read(files Files) (*material, error) {
 	if err := files.Validate(); err != nil {
 		return nil, fmt.Errorf("load credentials: %w", err)
 	}
-	authorities, fleet, err := readAuthorities(files.CA)
+	bundle, err := readBundle(files.CA)
 	if err != nil {
 		return nil, fmt.Errorf("load authority: %w", err)
 	}
+	authorities := bundle.Authorities
 	chain, err := readCerts(files.Cert)
 	if err != nil {
 		return nil, fmt.Errorf("load certificate: %w", err)
@@ -125,7 +152,7 @@ func (c *Credentials) read(files Files) (*material, error) {
 	if !ok || !public.Equal(chain[0].PublicKey) {
 		return nil, fmt.Errorf("load credentials: %q and %q: %w", files.Cert, files.Key, ErrKeyMismatch)
 	}
-	identity, err := c.check(chain, authorities, fleet, files.CA)
+	identity, err := c.check(chain, authorities, bundle.Fleet, files.CA)
 	if err != nil {
 		return nil, fmt.Errorf("load certificate %q: %w", files.Cert, err)
 	}
@@ -133,26 +160,22 @@ func (c *Credentials) read(files Files) (*material, error) {
 	for _, cert := range chain {
 		leaf.Certificate = append(leaf.Certificate, cert.Raw)
 	}
-	return &material{files: files, pool: poolOf(authorities), leaf: leaf, identity: identity}, nil
+	if identity.Role == RoleCoordinator {
+		// For hosts that know no more than a fingerprint, see Pinned.
+		for _, cert := range authorities {
+			leaf.Certificate = append(leaf.Certificate, cert.Raw)
+		}
+	}
+	return &material{files: files, bundle: bundle, pool: poolOf(authorities), leaf: leaf, identity: identity}, nil
 }
 
-// readAuthorities reads a CA file: one fleet's authorities and nothing else.
-func readAuthorities(path string) (authorities []*x509.Certificate, fleet string, err error) {
-	authorities, err = readCerts(path)
+// readBundle reads a CA file: one fleet's authorities and nothing else.
+func readBundle(path string) (Bundle, error) {
+	data, err := disk.Read(path, largestFile)
 	if err != nil {
-		return nil, "", err
+		return Bundle{}, err
 	}
-	for i, cert := range authorities {
-		named, err := authorityFleet(cert)
-		if err != nil {
-			return nil, "", fmt.Errorf("%q: certificate %d: %w", path, i+1, err)
-		}
-		if i > 0 && named != fleet {
-			return nil, "", fmt.Errorf("%q: authorities of two fleets, %q and %q", path, fleet, named)
-		}
-		fleet = named
-	}
-	return authorities, fleet, nil
+	return parseBundle(data, path)
 }
 
 // check tells what an operator needs to know, the likeliest mistake first,

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
 )
 
 func TestLoadSaysWhatIsWrong(t *testing.T) {
@@ -100,7 +102,7 @@ func TestKeyReadableByGroupOnlyWhenRootOwnsIt(t *testing.T) {
 func TestCertificateAndKeyMayShareAFile(t *testing.T) {
 	issued := issue(t, newFleet(t, "lab"), worker())
 	files := store(t, issued)
-	if err := os.WriteFile(files.Key, append(issued.Key, issued.Cert...), keyMode); err != nil {
+	if err := os.WriteFile(files.Key, append(issued.Key, issued.Cert...), disk.Private); err != nil {
 		t.Fatal(err)
 	}
 	files.Cert = files.Key

@@ -11,13 +11,6 @@ const (
 	authorityKeyFile  = "ca.key"
 )
 
-// Modes of the files: certificates are public, keys are not.
-const (
-	certMode   = 0o644
-	keyMode    = 0o600
-	folderMode = 0o700
-)
-
 // FilesIn returns where WriteCredentials puts the files of role under dir.
 func FilesIn(dir string, role Role) Files {
 	return Files{

@@ -26,6 +26,16 @@ func Roles() []Role {
 	return []Role{RoleWorker, RoleCollector, RoleCoordinator, RoleOperator}
 }
 
+// RoleList spells every role for people: "a, b or c".
+func RoleList() string {
+	names := make([]string, len(Roles()))
+	for i, role := range Roles() {
+		names[i] = string(role)
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
 // ParseRole reads the text form.
 func ParseRole(text string) (Role, error) {
 	for _, role := range Roles() {
@@ -33,7 +43,7 @@ func ParseRole(text string) (Role, error) {
 			return role, nil
 		}
 	}
-	return "", fmt.Errorf("role %.32q: want one of %v", text, Roles())
+	return "", fmt.Errorf("role %.32q: want %s", text, RoleList())
 }
 
 // Server reports whether holders of the role accept connections.

@@ -15,6 +15,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
 )
 
 // DefaultTTL is how long a certificate made by hand lasts: nobody renews it.
@@ -151,14 +153,14 @@ func WriteCredentials(dir string, issued Issued) (Files, error) {
 	if len(issued.Key) == 0 {
 		return Files{}, fmt.Errorf("write credentials of %s: no key", issued.Identity)
 	}
-	if err := os.MkdirAll(dir, folderMode); err != nil {
+	if err := os.MkdirAll(dir, disk.Folder); err != nil {
 		return Files{}, fmt.Errorf("make folder for credentials: %w", err)
 	}
 	files := FilesIn(dir, issued.Identity.Role)
 	old, err := os.ReadFile(files.CA)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := replaceFile(files.CA, issued.CA, certMode); err != nil {
+		if err := disk.Replace(files.CA, issued.CA, disk.Public); err != nil {
 			return Files{}, err
 		}
 	case err != nil:
@@ -166,8 +168,8 @@ func WriteCredentials(dir string, issued Issued) (Files, error) {
 	case !bytes.Contains(old, issued.CA): // during a roll-over there are two
 		return Files{}, fmt.Errorf("write credentials of %s: %q is the certificate of another authority", issued.Identity, files.CA)
 	}
-	if err := replaceFile(files.Key, issued.Key, keyMode); err != nil {
+	if err := disk.Replace(files.Key, issued.Key, disk.Private); err != nil {
 		return Files{}, err
 	}
-	return files, replaceFile(files.Cert, issued.Cert, certMode)
+	return files, disk.Replace(files.Cert, issued.Cert, disk.Public)
 }

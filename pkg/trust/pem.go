@@ -4,12 +4,9 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"syscall"
+
+	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
 )
 
 const (
@@ -23,7 +20,7 @@ const (
 )
 
 // ErrKeyMode says that others than the owner can get at a private key.
-var ErrKeyMode = errors.New("private key readable by others")
+var ErrKeyMode = disk.ErrMode
 
 func encodeCert(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: pemCert, Bytes: der})
@@ -40,10 +37,15 @@ func encodeKey(key crypto.PrivateKey) ([]byte, error) {
 // readCerts reads the certificates of a PEM file, at least one. Other blocks
 // are passed over, so a certificate and its key may share a file.
 func readCerts(path string) ([]*x509.Certificate, error) {
-	data, err := readBounded(path, nil)
+	data, err := disk.Read(path, largestFile)
 	if err != nil {
 		return nil, err
 	}
+	return parseCerts(data, path)
+}
+
+// parseCerts is readCerts of what was read; path is for errors.
+func parseCerts(data []byte, path string) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for {
 		var block *pem.Block
@@ -69,10 +71,15 @@ func readCerts(path string) ([]*x509.Certificate, error) {
 
 // readKey reads the PKCS #8 key of a PEM file which nobody else may read.
 func readKey(path string) (crypto.Signer, error) {
-	data, err := readBounded(path, checkKeyMode)
+	data, err := disk.ReadPrivate(path, largestFile)
 	if err != nil {
 		return nil, err
 	}
+	return parseKey(data, path)
+}
+
+// parseKey is readKey of what was read. Its errors never hold any of it.
+func parseKey(data []byte, path string) (crypto.Signer, error) {
 	for {
 		var block *pem.Block
 		if block, data = pem.Decode(data); block == nil {
@@ -91,46 +98,4 @@ func readKey(path string) (crypto.Signer, error) {
 		}
 		return signer, nil
 	}
-}
-
-// checkKeyMode wants u=rw or less; of a file that belongs to root also group
-// read, which is how service managers hand a key to one unprivileged user.
-func checkKeyMode(path string, info fs.FileInfo) error {
-	forbidden := fs.FileMode(0o077)
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid == 0 {
-		forbidden = 0o037
-	}
-	if mode := info.Mode().Perm(); mode&forbidden != 0 {
-		return fmt.Errorf("key file %q: mode %04o: %w; run: chmod 600 %s", path, mode, ErrKeyMode, path)
-	}
-	return nil
-}
-
-func readBounded(path string, check func(string, fs.FileInfo) error) ([]byte, error) {
-	// Non-blocking, or a pipe under that name would hang the daemon's start.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%q: not a regular file", path)
-	}
-	if check != nil {
-		if err := check(path, info); err != nil {
-			return nil, err
-		}
-	}
-	data, err := io.ReadAll(io.LimitReader(file, largestFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", path, err)
-	}
-	if len(data) > largestFile {
-		return nil, fmt.Errorf("%q: larger than %d bytes", path, largestFile)
-	}
-	return data, nil
 }

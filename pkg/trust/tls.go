@@ -48,7 +48,7 @@ func (c *Credentials) serverConfig(nextProtos []string, auth ClientAuth) *tls.Co
 		if len(state.PeerCertificates) == 0 && auth == ClientOptional {
 			return nil
 		}
-		_, err := m.judge(state)
+		_, err := c.judge(m, state)
 		return err
 	}
 	return config
@@ -64,7 +64,7 @@ func (c *Credentials) Client(want Role, nextProtos ...string) *tls.Config {
 	config.RootCAs = m.pool
 	config.ServerName = serverName(m.identity.Fleet, want)
 	config.VerifyConnection = func(state tls.ConnectionState) error {
-		peer, err := m.judge(state)
+		peer, err := c.judge(m, state)
 		if err == nil && peer.Role != want {
 			err = fmt.Errorf("%w: %s, want %s", ErrRole, peer, want)
 		}
@@ -82,8 +82,9 @@ func (c *Credentials) config(m *material) *tls.Config {
 	}
 }
 
-// judge returns the identity of the peer, a member of this fleet.
-func (m *material) judge(state tls.ConnectionState) (Identity, error) {
+// judge returns the identity of the peer, a member of this fleet that is not
+// refused.
+func (c *Credentials) judge(m *material, state tls.ConnectionState) (Identity, error) {
 	leaf, err := verifiedLeaf(state)
 	if err != nil {
 		return Identity{}, err
@@ -91,6 +92,9 @@ func (m *material) judge(state tls.ConnectionState) (Identity, error) {
 	peer, err := CertificateIdentity(leaf)
 	if err == nil && peer.Fleet != m.identity.Fleet {
 		err = fmt.Errorf("%w: %s", ErrForeignFleet, peer)
+	}
+	if ask := c.refuse.Load(); err == nil && ask != nil {
+		err = (*ask)(leaf, peer)
 	}
 	return peer, err
 }

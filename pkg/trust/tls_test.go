@@ -11,6 +11,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
 )
 
 // meet lets client and server shake hands and exchange a byte each way, since
@@ -228,14 +230,14 @@ func TestServerConfigFollowsReload(t *testing.T) {
 	moved := member(t, fresh, worker(), noon)
 
 	both := append(append([]byte(nil), old.CertPEM()...), fresh.CertPEM()...)
-	if err := os.WriteFile(files.CA, both, certMode); err != nil {
+	if err := os.WriteFile(files.CA, both, disk.Public); err != nil {
 		t.Fatal(err)
 	}
 	issued := issue(t, fresh, collector())
-	if err := os.WriteFile(files.Key, issued.Key, keyMode); err != nil {
+	if err := os.WriteFile(files.Key, issued.Key, disk.Private); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(files.Cert, issued.Cert, certMode); err != nil {
+	if err := os.WriteFile(files.Cert, issued.Cert, disk.Public); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, clientErr, serverErr := meet(t, moved.Client(RoleCollector), config); clientErr == nil || serverErr == nil {
@@ -248,7 +250,7 @@ func TestServerConfigFollowsReload(t *testing.T) {
 		t.Errorf("after the reload, authority new on both sides: client %v, server %v", clientErr, serverErr)
 	}
 	bundle := member(t, old, worker(), noon)
-	if err := os.WriteFile(bundle.current.Load().files.CA, both, certMode); err != nil {
+	if err := os.WriteFile(bundle.current.Load().files.CA, both, disk.Public); err != nil {
 		t.Fatal(err)
 	}
 	if err := bundle.Reload(); err != nil {
