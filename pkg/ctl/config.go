@@ -1,14 +1,10 @@
 package ctl
 
 import (
-	"flag"
+	"errors"
 	"fmt"
-	"net/http"
-	"os"
-	"time"
+	"net/url"
 
-	"github.com/cloudless-fleet/cloudless/pkg/api"
-	"github.com/cloudless-fleet/cloudless/pkg/daemon/config"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
@@ -19,12 +15,11 @@ const (
 	envPrefix  = "CLOUDLESSCTL_"
 )
 
-// requestTimeout bounds one request to collectord, the answer included.
-const requestTimeout = 2 * time.Minute
-
 // Config says which collector cloudlessctl talks to, and as whom.
 type Config struct {
 	// Collector is the address of collectord, as in "https://collector:9090".
+	// Its certificate is checked by fleet and role, so any name will do by
+	// which this machine reaches it.
 	Collector string `toml:"collector"`
 	// TLS names the operator's certificate.
 	TLS trust.Files `toml:"tls"`
@@ -38,40 +33,15 @@ func DefaultConfig() Config {
 	}
 }
 
-// Validate implements config.Validator.
+// Validate names every key that is wrong (model.FieldError).
 func (c Config) Validate() error {
-	if c.Collector == "" {
-		return model.Fieldf("collector", "want an address like https://collector:%d", model.PortCollector)
-	}
-	return model.InSection("tls", c.TLS.Validate())
+	return errors.Join(checkAddress(c.Collector), model.InSection("tls", c.TLS.Validate()))
 }
 
-// connection adds the options by which every verb that talks to the fleet
-// finds its collector, and returns what makes the client from them.
-func connection(set *flag.FlagSet) func() (*api.Client, error) {
-	path := set.String("config", "", "settings `file` (default "+configPath+")")
-	collector := set.String("collector", "", "address of collectord, as in https://collector:9090 (default from the settings)")
-	return func() (*api.Client, error) {
-		from := config.Source{Path: configPath, Environ: os.Environ(), EnvPrefix: envPrefix}
-		if *path != "" {
-			from.Path, from.Required = *path, true
-		}
-		settings, _, err := config.Load(DefaultConfig(), from)
-		if err != nil {
-			return nil, err
-		}
-		if *collector != "" {
-			settings.Collector = *collector
-		}
-		return newClient(settings)
+// checkAddress wants an address of collectord, which speaks nothing but TLS.
+func checkAddress(address string) error {
+	if u, err := url.Parse(address); err != nil || u.Scheme != "https" || u.Hostname() == "" {
+		return model.Fieldf("collector", "%q: want an address like https://collector:%d", address, model.PortCollector)
 	}
-}
-
-func newClient(settings Config) (*api.Client, error) {
-	credentials, err := trust.Load(settings.TLS, time.Now)
-	if err != nil {
-		return nil, fmt.Errorf("%w (the certificate of an operator is made by `cloudlessctl ca issue operator`)", err)
-	}
-	transport := &http.Transport{TLSClientConfig: credentials.Client(trust.RoleCollector), ForceAttemptHTTP2: true}
-	return api.NewClient(settings.Collector, &http.Client{Transport: transport, Timeout: requestTimeout})
+	return nil
 }

@@ -19,12 +19,8 @@ func (c *command) demo(ctx context.Context, args []string) error {
 	set := c.flags("demo")
 	bin := set.String("bin", "", "`folder` of the three daemons (default: that of cloudlessctl)")
 	interval := set.Duration("interval", time.Second, "time between two rounds of measurements")
-	rest, err := c.parse(set, args)
-	if err != nil {
+	if err := c.parseAll(set, args); err != nil {
 		return err
-	}
-	if len(rest) > 0 {
-		return usagef("unexpected argument %q", rest[0])
 	}
 	if *bin == "" {
 		self, err := os.Executable()

@@ -28,7 +28,7 @@ func (o *output) String() string { return string(*o) }
 
 func (o *output) Set(text string) error {
 	if !slices.Contains(outputNames(), text) {
-		return fmt.Errorf("want one of %s", strings.Join(outputNames(), ", "))
+		return fmt.Errorf("want %s", strings.Join(outputNames(), " or "))
 	}
 	*o = output(text)
 	return nil

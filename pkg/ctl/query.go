@@ -2,16 +2,14 @@ package ctl
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
-	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 func (c *command) query(ctx context.Context, args []string) error {
@@ -22,8 +20,11 @@ func (c *command) query(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(rest) != 1 {
-		return usagef("want one expression, got %d; put it in single quotes", len(rest))
+	switch {
+	case len(rest) == 0:
+		return usagef("want an expression, like 'node_load1'")
+	case len(rest) > 1:
+		return usagef("unexpected argument %q; put the whole expression in single quotes", rest[1])
 	}
 	when, err := parseTime(*at)
 	if err != nil {
@@ -35,10 +36,13 @@ func (c *command) query(ctx context.Context, args []string) error {
 	}
 	result, err := client.Query(ctx, rest[0], when)
 	if err != nil {
-		return err
+		return explain(err)
 	}
 	for _, remark := range slices.Concat(result.Warnings, result.Infos) {
 		fmt.Fprintln(c.Err, remark)
+	}
+	if isEmpty(result) {
+		fmt.Fprintln(c.Err, "No series match.")
 	}
 	return form.print(c.Out, jsonResult(result), func(w io.Writer) { resultTable(w, result) })
 }
@@ -51,8 +55,9 @@ func parseTime(text string) (time.Time, error) {
 		return at, nil
 	}
 	seconds, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return time.Time{}, usagef("time %q: want RFC 3339 (2026-01-31T12:00:00Z) or Unix seconds", text)
+	const furthest = 1e11 // seconds; anything beyond was meant as milliseconds
+	if err != nil || !(math.Abs(seconds) < furthest) {
+		return time.Time{}, usagef("--time %q: want RFC 3339 (2026-01-31T12:00:00Z) or Unix seconds", text)
 	}
 	return time.UnixMilli(int64(seconds * 1000)), nil
 }
@@ -76,6 +81,10 @@ func jsonResult(result api.Result) any {
 	}{result.Type, value}
 }
 
+func isEmpty(result api.Result) bool {
+	return result.Type == api.Vector && len(result.Vector) == 0 || result.Type == api.Matrix && len(result.Matrix) == 0
+}
+
 func resultTable(w io.Writer, result api.Result) {
 	switch result.Type {
 	case api.Scalar:
@@ -83,9 +92,6 @@ func resultTable(w io.Writer, result api.Result) {
 	case api.String:
 		fmt.Fprintln(w, result.String.Text)
 	case api.Vector:
-		if len(result.Vector) == 0 {
-			fmt.Fprintln(w, "No series match.")
-		}
 		for _, sample := range result.Vector {
 			value := number(sample.Value.Value)
 			if len(sample.Histogram) > 0 {
@@ -94,41 +100,14 @@ func resultTable(w io.Writer, result api.Result) {
 			fmt.Fprintf(w, "%s\t%s\n", seriesName(sample.Metric), value)
 		}
 	case api.Matrix:
-		if len(result.Matrix) == 0 {
-			fmt.Fprintln(w, "No series match.")
-		}
 		for _, series := range result.Matrix {
 			fmt.Fprintln(w, seriesName(series.Metric))
 			for _, point := range series.Values {
 				fmt.Fprintf(w, "  %s\t%s\n", stamp(point.At), number(point.Value))
 			}
+			if len(series.Histograms) > 0 {
+				fmt.Fprintf(w, "  %s\n", series.Histograms)
+			}
 		}
 	}
-}
-
-func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
-
-func stamp(at model.Millis) string {
-	return time.UnixMilli(int64(at)).UTC().Format("2006-01-02T15:04:05.000Z")
-}
-
-// seriesName spells a label set as PromQL does, labels in the order of names.
-func seriesName(metric map[string]string) string {
-	const nameLabel = "__name__"
-	names := make([]string, 0, len(metric))
-	for name := range metric {
-		if name != nameLabel {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	pairs := make([]string, len(names))
-	for i, name := range names {
-		value, _ := json.Marshal(metric[name]) // PromQL quotes as JSON does
-		pairs[i] = name + "=" + string(value)
-	}
-	if len(pairs) == 0 && metric[nameLabel] != "" {
-		return metric[nameLabel]
-	}
-	return metric[nameLabel] + "{" + strings.Join(pairs, ",") + "}"
 }

@@ -32,7 +32,7 @@ type command struct {
 // verb is one row of the table: what it is called, what it takes, what it does.
 type verb struct {
 	name    string // words separated by a space: "ca issue"
-	args    string
+	args    string // what must follow, besides the options that may
 	summary string
 	run     func(c *command, ctx context.Context, args []string) error
 }
@@ -40,13 +40,17 @@ type verb struct {
 // verbs is the table of all verbs in the order of the help.
 func verbs() []verb {
 	return []verb{
-		{"workers", "[--output table|json]", "list the workers: state, lease, last frame, addresses", (*command).workers},
-		{"query", "[--time T] [--output table|json] EXPR", "evaluate a PromQL expression now, or at a given time", (*command).query},
-		{"ca init", "--fleet NAME [--dir DIR]", "make the fleet's certificate authority", (*command).caInit},
-		{"ca issue", "ROLE [--name NAME] [--host H,...] [--dir DIR] [--out DIR]", "issue a certificate to a daemon or an operator", (*command).caIssue},
-		{"demo", "[--bin DIR] [--interval 1s]", "run a whole fleet on this machine with throw-away state", (*command).demo},
+		{"workers", "", "list the workers: state, lease, last frame, addresses", (*command).workers},
+		{"query", "[--] EXPR", "evaluate a PromQL expression now, or at a given time", (*command).query},
+		{"ca init", "--fleet NAME", "make the fleet's certificate authority", (*command).caInit},
+		{"ca issue", "ROLE", "issue a certificate to a worker, collectord, coordinatord or operator", (*command).caIssue},
+		{"demo", "", "run a whole fleet on this machine with throw-away state", (*command).demo},
 		{"version", "", "print the version", (*command).printVersion},
 	}
+}
+
+func (v verb) usage() string {
+	return "usage: " + strings.TrimSpace(fmt.Sprintf("cloudlessctl %s [OPTIONS] %s", v.name, v.args))
 }
 
 // usageError is a command line that was not understood.
@@ -59,14 +63,16 @@ func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(fo
 // Main runs the verb that args name and returns the exit code.
 func Main(ctx context.Context, version string, args []string, streams Streams) int {
 	c := &command{Streams: streams, version: version}
-	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		c.help(streams.Out)
-		return ExitOK
+	if len(args) == 0 {
+		c.help(c.Err, verbs())
+		return ExitUsage
+	}
+	if asksHelp(args[0]) {
+		args = append(args[1:], "--help") // help VERB is VERB --help
 	}
 	chosen, rest, found := find(verbs(), args)
 	if !found {
-		fmt.Fprintf(streams.Err, "cloudlessctl: unknown command %q; `cloudlessctl help` lists them\n", strings.Join(args[:min(2, len(args))], " "))
-		return ExitUsage
+		return c.noVerb(args)
 	}
 	err := chosen.run(c, ctx, rest)
 	var usage usageError
@@ -74,11 +80,17 @@ func Main(ctx context.Context, version string, args []string, streams Streams) i
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return ExitOK
 	case errors.As(err, &usage):
-		fmt.Fprintf(streams.Err, "cloudlessctl %s: %v\nusage: cloudlessctl %s %s\n", chosen.name, err, chosen.name, chosen.args)
+		fmt.Fprintf(c.Err, "cloudlessctl %s: %v\n%s\n", chosen.name, err, chosen.usage())
 		return ExitUsage
+	case ctx.Err() != nil:
+		err = errors.New("interrupted")
 	}
-	fmt.Fprintf(streams.Err, "cloudlessctl %s: %v\n", chosen.name, err)
+	fmt.Fprintf(c.Err, "cloudlessctl %s: %v\n", chosen.name, err)
 	return ExitFailed
+}
+
+func asksHelp(arg string) bool {
+	return arg == "help" || arg == "-h" || arg == "-help" || arg == "--help"
 }
 
 // find returns the verb whose words args begin with, and the other arguments.
@@ -92,57 +104,49 @@ func find(table []verb, args []string) (chosen verb, rest []string, found bool) 
 	return verb{}, nil, false
 }
 
-func (c *command) help(out io.Writer) {
+// noVerb answers args that name no verb: they ask for help, name a group of
+// verbs, or are wrong.
+func (c *command) noVerb(args []string) int {
+	var group []verb
+	for _, v := range verbs() {
+		if strings.HasPrefix(v.name, args[0]+" ") {
+			group = append(group, v)
+		}
+	}
+	switch {
+	case asksHelp(args[0]):
+		c.help(c.Out, verbs())
+		return ExitOK
+	case len(group) > 0 && len(args) > 1 && asksHelp(args[1]):
+		c.help(c.Out, group)
+		return ExitOK
+	case len(group) > 0 && len(args) == 1:
+		c.help(c.Err, group)
+		return ExitUsage
+	}
+	unknown := args[0]
+	if len(group) > 0 {
+		unknown += " " + args[1]
+	}
+	fmt.Fprintf(c.Err, "cloudlessctl: unknown command %q; `cloudlessctl help` lists them\n", unknown)
+	return ExitUsage
+}
+
+func (c *command) help(out io.Writer, listed []verb) {
 	fmt.Fprint(out, "cloudlessctl works with a Cloudless fleet from the command line.\n\nusage: cloudlessctl COMMAND [OPTIONS]\n\n")
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	for _, v := range verbs() {
+	for _, v := range listed {
 		fmt.Fprintf(w, "  %s\t%s\n", v.name, v.summary)
 	}
 	w.Flush()
-	fmt.Fprint(out, "\n`cloudlessctl COMMAND --help` explains the options of a command.\n")
+	fmt.Fprint(out, "\n`cloudlessctl help COMMAND` explains a command and its options.\n"+
+		"Exit codes: 0 done, 1 failed, 2 wrong usage.\n")
 }
 
-// flags makes the flag set of a verb.
-func (c *command) flags(name string) *flag.FlagSet {
-	set := flag.NewFlagSet(name, flag.ContinueOnError)
-	set.SetOutput(io.Discard) // Main prints the error, once
-	set.Usage = func() {}     // and parse the help, to standard output
-	return set
-}
-
-// parse reads flags that may stand before, between and after the other
-// arguments, and returns those.
-func (c *command) parse(set *flag.FlagSet, args []string) (rest []string, err error) {
-	for {
-		if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
-			c.verbHelp(set)
-			return nil, err
-		} else if err != nil {
-			return nil, usageError{err.Error()}
-		}
-		args = set.Args()
-		if len(args) == 0 {
-			return rest, nil
-		}
-		rest, args = append(rest, args[0]), args[1:]
+func (c *command) printVersion(_ context.Context, args []string) error {
+	if err := c.parseAll(c.flags("version"), args); err != nil {
+		return err
 	}
-}
-
-func (c *command) verbHelp(set *flag.FlagSet) {
-	chosen, _, _ := find(verbs(), strings.Fields(set.Name()))
-	fmt.Fprintf(c.Out, "usage: cloudlessctl %s %s\n\n%s.\n\n", chosen.name, chosen.args, upperFirst(chosen.summary))
-	set.SetOutput(c.Out)
-	set.PrintDefaults()
-}
-
-func upperFirst(text string) string {
-	if text == "" {
-		return text
-	}
-	return strings.ToUpper(text[:1]) + text[1:]
-}
-
-func (c *command) printVersion(context.Context, []string) error {
 	_, err := fmt.Fprintf(c.Out, "cloudlessctl %s\n", c.version)
 	return err
 }

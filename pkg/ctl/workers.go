@@ -14,12 +14,8 @@ import (
 func (c *command) workers(ctx context.Context, args []string) error {
 	set := c.flags("workers")
 	connect, form := connection(set), outputFlag(set)
-	rest, err := c.parse(set, args)
-	if err != nil {
+	if err := c.parseAll(set, args); err != nil {
 		return err
-	}
-	if len(rest) > 0 {
-		return usagef("unexpected argument %q", rest[0])
 	}
 	client, err := connect()
 	if err != nil {
@@ -27,33 +23,42 @@ func (c *command) workers(ctx context.Context, args []string) error {
 	}
 	fleet, err := client.Workers(ctx)
 	if err != nil {
+		return explain(err)
+	}
+	if len(fleet.Workers) == 0 {
+		fmt.Fprintln(c.Err, "No workers yet. One appears within seconds once workerd runs on a machine of the collector's subnet.")
+	}
+	if err := form.print(c.Out, fleet, func(w io.Writer) { workerTable(w, fleet) }); err != nil {
 		return err
 	}
-	return form.print(c.Out, fleet, func(w io.Writer) { workerTable(w, fleet) })
+	for _, row := range fleet.Workers {
+		if row.Conflict {
+			fmt.Fprintf(c.Err, "%s: two machines use its certificate (a cloned disk?); `cloudlessctl ca issue worker` makes one for the other\n", row.Instance)
+		}
+	}
+	return nil
 }
 
 func workerTable(w io.Writer, fleet api.Fleet) {
-	if len(fleet.Workers) == 0 {
-		fmt.Fprintln(w, "No workers yet. A worker appears within seconds once workerd runs on a machine of this subnet.")
-		return
-	}
 	fmt.Fprintln(w, "INSTANCE\tSTATE\tSTREAM\tLAST FRAME\tLAST CONTACT\tLEASE LEFT\tADDRESSES\tVERSION\tID")
 	for _, row := range fleet.Workers {
 		state := row.State.String()
 		if row.Conflict {
-			state += " (two machines!)"
+			state += ", conflict"
 		}
 		stream := "-"
 		if row.Connected {
 			stream = "open"
 		}
-		contact := time.Duration(-1)
+		contact, lease := "-", "spent"
 		if row.LastContact != 0 {
-			contact = max(0, time.Duration(fleet.Now-row.LastContact)*time.Millisecond)
+			contact = age(max(0, millis(int64(fleet.Now-row.LastContact))))
+		}
+		if row.LeaseRemaining > 0 {
+			lease = age(millis(row.LeaseRemaining))
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Instance, state, stream,
-			age(millis(row.LastFrameAge)), age(contact), age(millis(row.LeaseRemaining)),
-			addresses(row.Addresses), row.Version, row.ID)
+			age(millis(row.LastFrameAge)), contact, lease, addresses(row.Addresses), orDash(row.Version), row.ID)
 	}
 }
 
@@ -64,5 +69,13 @@ func addresses(list []netip.Addr) string {
 	for i, addr := range list {
 		texts[i] = addr.String()
 	}
-	return strings.Join(texts, ",")
+	return orDash(strings.Join(texts, ","))
+}
+
+// orDash keeps a column from being empty, for whoever cuts the table up.
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
 }
