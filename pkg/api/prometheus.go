@@ -55,7 +55,7 @@ type Sample struct {
 // Series is one element of a range vector.
 type Series struct {
 	Metric     map[string]string `json:"metric"`
-	Values     []Point           `json:"values"`
+	Values     []Point           `json:"values,omitempty"`
 	Histograms json.RawMessage   `json:"histograms,omitempty"`
 }
 

@@ -69,8 +69,13 @@ func (c *command) caIssue(_ context.Context, args []string) error {
 	if request.Name == "" {
 		request.Name = defaultName(role)
 	}
+	if _, err := model.ParseWorkerID(request.Name); role == trust.RoleWorker && err != nil {
+		return usagef("--name %q: the name of a worker is its id; without --name it gets a new one, and --out names the folder", request.Name)
+	}
 	if *hosts != "" {
-		request.Hosts = strings.Split(strings.ReplaceAll(*hosts, " ", ""), ",")
+		for host := range strings.SplitSeq(*hosts, ",") {
+			request.Hosts = append(request.Hosts, strings.TrimSpace(host))
+		}
 	}
 	if *out == "" {
 		*out = request.Name

@@ -71,15 +71,18 @@ func explain(err error) error {
 	if u, err := url.Parse(address); err == nil {
 		address = u.Scheme + "://" + u.Host
 	}
-	_, isDial := errors.AsType[*net.OpError](err)
-	_, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
+	operation, _ := errors.AsType[*net.OpError](err)
+	_, isForeign := errors.AsType[x509.UnknownAuthorityError](err)
+	_, isOther := errors.AsType[x509.HostnameError](err)
 	var hint string
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: no answer within %s", address, model.FormatDuration(requestTimeout))
-	case isUnknown:
+	case isOther:
+		hint = "\nIt is not the collectord of your fleet."
+	case isForeign:
 		hint = "\nIt belongs to another fleet, or the ca in your settings is not the fleet's any more."
-	case isDial:
+	case operation != nil && operation.Op == "dial":
 		hint = "\nIs collectord running there? --collector or the settings name another address."
 	}
 	return fmt.Errorf("%s: %w%s", address, request.Err, hint)

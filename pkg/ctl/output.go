@@ -34,10 +34,13 @@ func (o *output) Set(text string) error {
 	return nil
 }
 
+// forPeople reports whether somebody reads what is printed, not a program.
+func (o *output) forPeople() bool { return *o != "json" }
+
 // print writes value as JSON, or calls table with columns to fill: cells are
 // separated by tabs.
 func (o *output) print(out io.Writer, value any, table func(w io.Writer)) error {
-	if *o == "json" {
+	if !o.forPeople() {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")
 		encoder.SetEscapeHTML(false)
@@ -50,13 +53,15 @@ func (o *output) print(out io.Writer, value any, table func(w io.Writer)) error 
 
 // age spells a duration for people: one or two digits that matter.
 func age(d time.Duration) string {
-	switch {
-	case d < 0:
+	if d < 0 {
 		return "-"
-	case d < 10*time.Second:
-		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	if tenths := d.Round(100 * time.Millisecond); tenths < 10*time.Second {
+		return fmt.Sprintf("%.1fs", tenths.Seconds())
+	}
+	switch d = d.Round(time.Second); {
 	case d < time.Minute:
-		return fmt.Sprintf("%.0fs", d.Seconds())
+		return fmt.Sprintf("%ds", int(d.Seconds()))
 	case d < time.Hour:
 		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
 	case d < 48*time.Hour:

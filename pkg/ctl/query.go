@@ -41,7 +41,7 @@ func (c *command) query(ctx context.Context, args []string) error {
 	for _, remark := range slices.Concat(result.Warnings, result.Infos) {
 		fmt.Fprintln(c.Err, remark)
 	}
-	if isEmpty(result) {
+	if isEmpty(result) && form.forPeople() {
 		fmt.Fprintln(c.Err, "No series match.")
 	}
 	return form.print(c.Out, jsonResult(result), func(w io.Writer) { resultTable(w, result) })

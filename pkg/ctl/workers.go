@@ -25,8 +25,9 @@ func (c *command) workers(ctx context.Context, args []string) error {
 	if err != nil {
 		return explain(err)
 	}
-	if len(fleet.Workers) == 0 {
+	if len(fleet.Workers) == 0 && form.forPeople() {
 		fmt.Fprintln(c.Err, "No workers yet. One appears within seconds once workerd runs on a machine of the collector's subnet.")
+		return nil
 	}
 	if err := form.print(c.Out, fleet, func(w io.Writer) { workerTable(w, fleet) }); err != nil {
 		return err
