@@ -35,7 +35,8 @@ type ClientConfig struct {
 	// sent, less lets the stream react faster on slow lines.
 	Batch model.Bytes `toml:"batch"`
 	// StopTimeout is how long a stopping worker waits for the acknowledgement
-	// of what it has sent.
+	// of what it has sent. Less stops sooner, more loses less of what is not
+	// kept over the stop.
 	StopTimeout time.Duration `toml:"stop_timeout"`
 }
 
@@ -63,7 +64,7 @@ func (c ClientConfig) Validate() error {
 		model.FieldWithin("backoff_max", c.BackoffMax, c.BackoffMin, time.Hour, "backoff_min or more"),
 		model.FieldWithin("refused_retry", c.RefusedRetry, c.BackoffMin, 24*time.Hour, "backoff_min or more"),
 		model.FieldWithin("batch", c.Batch, 4*model.KiB, maxBody),
-		model.FieldWithin("stop_timeout", c.StopTimeout, 0, time.Minute),
+		model.FieldWithin("stop_timeout", c.StopTimeout, time.Millisecond, time.Minute),
 	)
 }
 

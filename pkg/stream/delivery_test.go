@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -290,6 +291,27 @@ func TestStopWaitsForTheLastAcknowledgements(t *testing.T) {
 		stop()
 		if got := f.source.ackedSeq(); got != 12 || time.Since(began) > 1100*time.Millisecond {
 			t.Errorf("acknowledged %d after %v, want 12 after a second", got, time.Since(began))
+		}
+	})
+}
+
+func TestStopDoesNotWaitForACollectorThatReadsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newField()
+		f.serve = func(ctx context.Context, conn net.Conn) {
+			defer conn.Close()
+			w := newWire(conn, newBuffers(), time.Hour)
+			w.readMessage()
+			w.write(appendMessage(nil, welcome{window: 1 << 20, wanted: make([]bool, 1)}))
+			<-ctx.Done()
+		}
+		stop := f.start(t)
+		f.client.SetEndpoint("c:1")
+		time.Sleep(f.clientConfig.PingInterval + time.Second) // the pinger is stuck, too
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > f.clientConfig.StopTimeout+time.Second {
+			t.Errorf("took %v, want about %v", took, f.clientConfig.StopTimeout)
 		}
 	})
 }

@@ -73,7 +73,7 @@ func (d *downlink) run() error {
 	if d.ctx.Err() != nil {
 		err = context.Cause(d.ctx)
 	}
-	d.wire.lastWords()
+	d.wire.lastWords(farewell)
 	close(stop) // the writer sends what is due and returns
 	<-done
 	return err

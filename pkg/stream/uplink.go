@@ -23,7 +23,7 @@ type uplink struct {
 	welcomed time.Time
 	resume   uint64
 
-	sendMu sync.Mutex // one message at a time
+	turn chan struct{} // capacity 1, full while somebody sends: one message at a time
 
 	mu      sync.Mutex
 	flight  flight
@@ -50,6 +50,8 @@ func (u *uplink) run(addr string) error {
 	defer conn.Close()
 	defer stopSending()
 	defer end(nil)
+	// Stopping takes no longer than it may even when the collector reads nothing.
+	defer context.AfterFunc(u.ctx, func() { u.wire.lastWords(u.client.config.StopTimeout) })()
 	tasks.Go(func() { u.fail(end, u.send(sending, offered)) })
 	tasks.Go(func() { u.fail(end, u.keep(live, stopSending, addr)) })
 	err = u.receive()
@@ -164,7 +166,7 @@ func (u *uplink) accept(m welcome, clocks exchange) {
 	c := u.client
 	u.welcomed = time.Now()
 	u.resume, u.sent, u.acked, u.window = m.resume, m.resume, m.resume, uint64(m.window)
-	u.room, u.asked = make(chan struct{}, 1), make(chan question, 1)
+	u.turn, u.room, u.asked = make(chan struct{}, 1), make(chan struct{}, 1), make(chan question, 1)
 	c.deps.Source.Acked(m.resume)
 	c.mu.Lock()
 	c.clock.add(clocks)

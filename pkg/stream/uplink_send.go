@@ -107,8 +107,8 @@ func (u *uplink) launch(last uint64, size int) {
 }
 
 func (u *uplink) write(encoded []byte) error {
-	u.sendMu.Lock()
-	defer u.sendMu.Unlock()
+	u.turn <- struct{}{}
+	defer func() { <-u.turn }()
 	return u.wire.write(encoded)
 }
 
@@ -155,6 +155,7 @@ func (u *uplink) leave(live context.Context, stopSending func(), why error) erro
 	u.mu.Lock()
 	u.leaving = why // first: the collector may close as soon as it hears
 	u.mu.Unlock()
+	u.wire.lastWords(u.client.config.StopTimeout)
 	if err := u.write(appendMessage(nil, bye{})); err != nil {
 		return why
 	}
@@ -165,7 +166,6 @@ func (u *uplink) leave(live context.Context, stopSending func(), why error) erro
 	if landed {
 		return why
 	}
-	u.wire.limit(time.Now().Add(u.client.config.StopTimeout))
 	<-live.Done()
 	return nil
 }

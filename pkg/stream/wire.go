@@ -55,11 +55,11 @@ func (w *wire) interrupt() {
 }
 
 // lastWords begins closing time: reads and writes, those under way included,
-// end within farewell.
-func (w *wire) lastWords() {
+// end within d.
+func (w *wire) lastWords(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.closing, w.by = true, time.Now().Add(farewell)
+	w.closing, w.by = true, time.Now().Add(d)
 	w.conn.SetDeadline(w.by)
 }
 
@@ -153,7 +153,7 @@ func (w *wire) write(encoded []byte) error {
 // closed at once, what it has sent meanwhile would make the kernel reset the
 // connection and drop the refusal on its way.
 func (w *wire) refuse(r *Refusal) {
-	w.lastWords()
+	w.lastWords(farewell)
 	if err := w.write(appendMessage(nil, refuse{*r})); err != nil {
 		return
 	}
