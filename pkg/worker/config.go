@@ -9,6 +9,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
 	"github.com/cloudless-fleet/cloudless/pkg/discovery"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/registry"
 	"github.com/cloudless-fleet/cloudless/pkg/sampler"
 	"github.com/cloudless-fleet/cloudless/pkg/spool"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
@@ -53,13 +54,17 @@ type RegistrationConfig struct {
 	// that the kernel takes to reach it, which is right unless addresses are
 	// translated on the way. A wrong one keeps the worker from registering.
 	AdvertiseAddress netip.Addr `toml:"advertise_address"`
+	// CoolDown is for how long the worker answers no probe after the
+	// coordinator has refused it for good. Longer: fewer fruitless packets.
+	// Shorter: it is in sooner once the cause is gone. 1s to 24h.
+	CoolDown time.Duration `toml:"cool_down"`
 }
 
 // DefaultConfig returns what an empty file means.
 func DefaultConfig() Config {
 	return Config{
 		TLS:          trust.FilesIn(trust.DefaultDir, trust.RoleWorker),
-		Registration: RegistrationConfig{KeepAlive: 30 * time.Second},
+		Registration: RegistrationConfig{KeepAlive: 30 * time.Second, CoolDown: registry.DefaultAgentPolicy().CoolDown},
 		Discovery:    discovery.DefaultResponderConfig(),
 		Sampling:     sampler.DefaultConfig(),
 		Spool:        spool.DefaultConfig(),
@@ -96,5 +101,12 @@ func (c RegistrationConfig) Validate() error {
 	if a := c.AdvertiseAddress; a.IsValid() && (a.Zone() != "" || a.IsMulticast() || a.IsUnspecified()) {
 		address = model.Fieldf("advertise_address", "%s: want the address of this host, without a zone", a)
 	}
-	return errors.Join(keepAlive, address)
+	return errors.Join(keepAlive, address, model.FieldWithin("cool_down", c.CoolDown, time.Second, crm.MaxPeriod))
+}
+
+// policy is what the worker's own side of the registration goes by.
+func (c RegistrationConfig) policy() registry.AgentPolicy {
+	policy := registry.DefaultAgentPolicy()
+	policy.CoolDown = c.CoolDown
+	return policy
 }

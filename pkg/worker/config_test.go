@@ -44,6 +44,7 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			[]string{"registration.advertise_address: fe80::1%eth0: want the address of this host, without a zone"}},
 		{func(c *Config) {
 			c.Registration.KeepAlive, c.Registration.AdvertiseAddress = 0, netip.MustParseAddr("224.0.0.1")
+			c.Registration.CoolDown = 0
 			c.Discovery.Listen, c.Discovery.AnswerRate, c.Discovery.ReadBuffer = "10300", 0, 1
 			c.Discovery.Group = netip.MustParseAddr("ff05::1")
 			c.Sampling.Interval, c.Sampling.KeyEvery = time.Millisecond, 0
@@ -55,6 +56,7 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 		}, []string{
 			"registration.keep_alive: 0s: want 1s to 24h",
 			"registration.advertise_address: 224.0.0.1: want the address of this host, without a zone",
+			"registration.cool_down: 0s: want 1s to 24h",
 			`discovery.listen: "10300": want host:port, or :port for all addresses of this host`,
 			"discovery.answer_rate: 0: want 1 to 10000",
 			"discovery.group: ff05::1: want an IPv6 link-local multicast address like ff12::c10d:1e55",

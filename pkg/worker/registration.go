@@ -44,9 +44,9 @@ const (
 
 var _ discovery.Handler = (*registration)(nil)
 
-func newRegistration(self identity, connect func(netip.AddrPort), log *slog.Logger, now func() time.Time) *registration {
+func newRegistration(self identity, policy registry.AgentPolicy, connect func(netip.AddrPort), log *slog.Logger, now func() time.Time) *registration {
 	r := &registration{self: self, connect: connect, log: log, now: now, wake: make(chan struct{}, 1),
-		agent: registry.NewAgent(registry.DefaultAgentPolicy(), now()), ignored: map[string]uint64{}}
+		agent: registry.NewAgent(policy, now()), ignored: map[string]uint64{}}
 	for _, reason := range []string{ignoredNoFleet, ignoredForeignFleet, ignoredOtherWorker} {
 		r.ignored[reason] = 0
 	}

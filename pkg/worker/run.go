@@ -75,7 +75,7 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 	w.registration = newRegistration(identity{
 		id: id, fleet: credentials.Identity().Fleet, hostname: cfg.Hostname, address: cfg.Registration.AdvertiseAddress,
 		keepAlive: cfg.Registration.KeepAlive, version: p.Build.Version,
-	}, w.connect, component(p.Log, "registration"), time.Now)
+	}, cfg.Registration.policy(), w.connect, component(p.Log, "registration"), time.Now)
 	w.responder, err = discovery.NewResponder(cfg.Discovery,
 		discovery.ResponderDeps{Handler: w.registration, Logger: p.Log})
 	if err != nil {
