@@ -11,31 +11,58 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
-// contactsEvery is how often the coordinator hears which workers sent frames.
-const contactsEvery = time.Second
+const (
+	// contactsEvery is how often the coordinator hears which workers sent frames.
+	contactsEvery = time.Second
+	// contactsTimeout is how long it may take to answer.
+	contactsTimeout = 5 * time.Second
+	// maxContacts bounds the workers that wait to be told of. One more is not
+	// noted: its next frame is another chance.
+	maxContacts = 100_000
+)
 
 // contacts tells the coordinator who was heard: an accepted frame renews the
-// worker's lease. What is gathered is one time for each worker with an open
-// stream; what the coordinator did not take is tried again with what follows.
+// worker's lease. What is gathered is one time for each worker that was heard
+// since the last report; what the coordinator did not take is tried again with
+// what follows.
 type contacts struct {
 	client *api.ControlClient
 	log    *slog.Logger
+	now    func() time.Time
 
-	mu     sync.Mutex // guards what follows
-	heard  map[model.WorkerID]model.Millis
-	sent   uint64
-	failed uint64
+	mu    sync.Mutex // guards what follows
+	heard map[model.WorkerID]time.Time
+	stat  contactStats
 }
 
-func newContacts(client *api.ControlClient, log *slog.Logger) *contacts {
-	return &contacts{client: client, log: log, heard: map[model.WorkerID]model.Millis{}}
+// contactStats are counters.
+type contactStats struct {
+	Sent   uint64 // contacts told
+	Failed uint64 // reports that the coordinator did not take
+	Missed uint64 // contacts not noted because too many wait
 }
 
-// saw notes that a frame of the worker was accepted.
-func (c *contacts) saw(id model.WorkerID, at time.Time) {
+func newContacts(client *api.ControlClient, log *slog.Logger, now func() time.Time) *contacts {
+	return &contacts{client: client, log: log, now: now, heard: map[model.WorkerID]time.Time{}}
+}
+
+// saw notes that a frame of the worker was accepted now.
+func (c *contacts) saw(id model.WorkerID) {
+	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.heard[id] = model.Millis(at.UnixMilli())
+	c.noteLocked(id, now)
+}
+
+// noteLocked keeps the newest time of each worker.
+func (c *contacts) noteLocked(id model.WorkerID, at time.Time) {
+	was, known := c.heard[id]
+	switch {
+	case !known && len(c.heard) >= maxContacts:
+		c.stat.Missed++
+	case !known || at.After(was):
+		c.heard[id] = at
+	}
 }
 
 // run reports every second until ctx ends.
@@ -53,39 +80,56 @@ func (c *contacts) run(ctx context.Context) error {
 }
 
 func (c *contacts) report(ctx context.Context) {
-	batch := c.takeAll()
-	if len(batch) == 0 {
+	heard := c.takeAll()
+	if len(heard) == 0 {
 		return
 	}
-	result, err := c.client.Contacts(ctx, batch)
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, contactsTimeout)
+	defer cancel()
+	result, err := c.client.Contacts(ctx, batchOf(heard, c.now()))
+	c.reported(heard, err)
 	if err != nil {
-		c.failed++
-		for _, contact := range batch {
-			c.heard[contact.ID] = max(c.heard[contact.ID], contact.At)
-		}
 		return // the fleet view logs that the coordinator is away
 	}
-	c.sent += uint64(len(batch))
 	for _, id := range result.Unknown {
 		c.log.Debug("coordinator does not know the sender of frames", logkey.Worker, id)
 	}
 }
 
-func (c *contacts) takeAll() []api.Contact {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	batch := make([]api.Contact, 0, len(c.heard))
-	for id, at := range c.heard {
-		batch = append(batch, api.Contact{ID: id, At: at})
+// batchOf says when workers were heard as a clock would that showed now and was
+// never set before: their ages are what counts.
+func batchOf(heard map[model.WorkerID]time.Time, now time.Time) []api.Contact {
+	batch := make([]api.Contact, 0, len(heard))
+	for id, at := range heard {
+		batch = append(batch, api.Contact{ID: id, At: model.Millis(now.Round(0).Add(-now.Sub(at)).UnixMilli())})
 	}
-	clear(c.heard)
 	return batch
 }
 
-func (c *contacts) stats() (sent, failed uint64) {
+func (c *contacts) takeAll() map[model.WorkerID]time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sent, c.failed
+	heard := c.heard
+	c.heard = make(map[model.WorkerID]time.Time, len(heard))
+	return heard
+}
+
+// reported counts a report, and keeps what the coordinator did not take.
+func (c *contacts) reported(heard map[model.WorkerID]time.Time, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.stat.Sent += uint64(len(heard))
+		return
+	}
+	c.stat.Failed++
+	for id, at := range heard {
+		c.noteLocked(id, at)
+	}
+}
+
+func (c *contacts) stats() contactStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stat
 }

@@ -37,7 +37,10 @@ func (f fleetRows) Worker(ctx context.Context, id model.WorkerID) (api.Worker, b
 	}
 	f.view.refresh(ctx, f.now().Add(-refreshAfter))
 	one, known := f.view.get(id)
-	return f.row(one), known, nil
+	if !known {
+		return api.Worker{}, false, nil // forgotten just now
+	}
+	return f.row(one), true, nil
 }
 
 func (f fleetRows) row(one seenWorker) api.Worker {

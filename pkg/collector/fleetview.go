@@ -1,37 +1,38 @@
 package collector
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
-	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
-// fleetView is the collector's copy of the coordinator's register, kept fresh
-// by long polls. It outlives the coordinator's absence: streams of known
-// workers go on, and the figures say how old they are.
+// fleetView is the collector's copy of the coordinator's register. It outlives
+// the coordinator's absence: streams of known workers go on, and the figures
+// say how old they are. It is as large as the register.
+//
+// Two kinds of answers keep it fresh (follow.go): long polls, which tell of
+// every change of state, and refreshes, which tell everything at once, leases
+// included. They overtake each other; the register's version says which one is
+// the newer.
 type fleetView struct {
 	client *api.ControlClient
 	// ended is called, without a lock, when a worker expired, left or was
-	// forgotten.
-	ended func(api.RegisteredWorker)
+	// forgotten, once each time. It must not block.
+	ended func(row api.RegisteredWorker, at time.Time)
 	log   *slog.Logger
 	now   func() time.Time
 
-	// refreshing is held by the one who fetches everything anew.
-	refreshing sync.Mutex
+	turn   chan struct{} // holds one while somebody refreshes; guards the next two
+	asked  time.Time     // a refresh for what happened until then is done, or has failed
+	rested time.Time     // when the last refresh ended
 
 	mu      sync.Mutex // guards what follows
-	version uint64
+	version uint64     // of the register, 0 before the first answer
 	workers map[model.WorkerID]seenWorker
-	asked   time.Time // of the last refresh
-	polls   uint64
-	errors  uint64
-	failing bool
+	stat    viewStats // but for Workers
 }
 
 // seenWorker is a row and when it arrived, by our clock: leases go on being
@@ -39,113 +40,100 @@ type fleetView struct {
 type seenWorker struct {
 	api.RegisteredWorker
 	at time.Time
-	// provisional: found by a refresh, not yet told by a poll.
-	provisional bool
 }
 
-const (
-	pollWait  = 20 * time.Second
-	pollRetry = time.Second
-	// refreshAfter is how old the leases shown to people may be.
-	refreshAfter = time.Second
-)
-
-func newFleetView(client *api.ControlClient, ended func(api.RegisteredWorker), log *slog.Logger, now func() time.Time) *fleetView {
-	return &fleetView{client: client, ended: ended, log: log, now: now, workers: map[model.WorkerID]seenWorker{}}
+func newFleetView(client *api.ControlClient, ended func(api.RegisteredWorker, time.Time), log *slog.Logger, now func() time.Time) *fleetView {
+	return &fleetView{client: client, ended: ended, log: log, now: now, turn: make(chan struct{}, 1),
+		workers: map[model.WorkerID]seenWorker{}}
 }
 
-// run follows the coordinator until ctx ends.
-func (v *fleetView) run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		changes, err := v.client.Workers(ctx, v.since(), pollWait)
-		if ctx.Err() != nil {
-			return nil
-		}
-		v.polled(err)
-		if err == nil {
-			v.take(changes)
-			continue
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pollRetry):
-		}
-	}
-	return nil
-}
-
-func (v *fleetView) since() uint64 {
+// polled merges the answer to a poll for what changed after since.
+func (v *fleetView) polled(since uint64, changes api.WorkerChanges) {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.version
-}
-
-// polled counts the outcome of a request and logs when it is another one than
-// before.
-func (v *fleetView) polled(err error) {
-	v.mu.Lock()
-	v.polls++
-	changed := v.failing != (err != nil)
-	v.failing = err != nil
-	if err != nil {
-		v.errors++
+	if changes.Version >= since && changes.Version < v.version {
+		v.mu.Unlock()
+		return // a refresh has overtaken it
 	}
+	// A version before the one asked for is another register's: its folder was
+	// lost. It comes with everything that the new one knows.
+	ended := v.takeLocked(changes)
 	v.mu.Unlock()
-	switch {
-	case changed && err != nil:
-		v.log.Warn("coordinator does not answer, the view of the fleet grows old", logkey.Err, err)
-	case changed:
-		v.log.Info("coordinator answers again")
+	v.tell(ended)
+}
+
+// refreshed merges the whole register.
+func (v *fleetView) refreshed(changes api.WorkerChanges) {
+	v.mu.Lock()
+	if changes.Version < v.version { // a poll has overtaken it
+		v.renewLocked(changes.Workers)
+		v.mu.Unlock()
+		return
+	}
+	ended := v.takeLocked(changes)
+	v.mu.Unlock()
+	v.tell(ended)
+}
+
+func (v *fleetView) tell(ended []seenWorker) {
+	for _, row := range ended {
+		v.ended(row.RegisteredWorker, row.at)
 	}
 }
 
-// take merges an answer into the view and reports the workers that ended.
-func (v *fleetView) take(changes api.WorkerChanges) {
-	now := v.now()
-	v.mu.Lock()
+// takeLocked takes over an answer that is not older than the view, and returns
+// the workers that ended by it.
+func (v *fleetView) takeLocked(changes api.WorkerChanges) (ended []seenWorker) {
+	now, before := v.now(), v.workers
 	v.version = changes.Version
-	before := v.workers
 	if changes.Full {
 		v.workers = make(map[model.WorkerID]seenWorker, len(changes.Workers))
 	}
-	var ended []api.RegisteredWorker
 	for _, row := range changes.Workers {
-		if was, known := before[row.ID]; known && !over(was.State) && over(row.State) {
-			ended = append(ended, row)
+		was, known := before[row.ID]
+		v.workers[row.ID] = seenWorker{row, now}
+		if over(row.State) && (known && !over(was.State) || !known && visible(row, changes.Now)) {
+			ended = append(ended, seenWorker{row, now})
 		}
-		v.workers[row.ID] = seenWorker{RegisteredWorker: row, at: now}
 	}
+	gone := changes.Removed
 	if changes.Full {
-		for id, was := range before {
-			if _, still := v.workers[id]; !still && !over(was.State) {
-				ended = append(ended, was.RegisteredWorker)
+		for id := range before {
+			if _, still := v.workers[id]; !still {
+				gone = append(gone, id)
 			}
 		}
 	}
-	for _, id := range changes.Removed {
-		if was, known := v.workers[id]; known && !over(was.State) {
-			ended = append(ended, was.RegisteredWorker)
+	for _, id := range gone {
+		if was, known := before[id]; known && !over(was.State) {
+			ended = append(ended, seenWorker{was.RegisteredWorker, now})
 		}
 		delete(v.workers, id)
 	}
-	v.mu.Unlock()
-	for _, row := range ended {
-		v.ended(row)
+	return ended
+}
+
+// renewLocked takes over the leases, which versions do not count. Whatever else
+// an old answer says was said anew since.
+func (v *fleetView) renewLocked(rows []api.RegisteredWorker) {
+	now := v.now()
+	for _, row := range rows {
+		if was, known := v.workers[row.ID]; known && was.State == row.State {
+			was.LeaseRemaining, was.LastContact, was.at = row.LeaseRemaining, row.LastContact, now
+			v.workers[row.ID] = was
+		}
 	}
 }
 
 // over says that nothing is expected of a worker in this state.
 func over(state model.WorkerState) bool { return state == model.Expired || state == model.Left }
 
-// find returns a worker of the fleet. One that is not known is asked for
-// before the answer is no: it may have registered just now.
-func (v *fleetView) find(ctx context.Context, id model.WorkerID) (api.RegisteredWorker, bool) {
-	if row, known := v.get(id); known {
-		return row.RegisteredWorker, true
-	}
-	v.refresh(ctx, v.now())
-	row, known := v.get(id)
-	return row.RegisteredWorker, known
+// lookback is for how long queries see a series after its last sample.
+const lookback = 5 * time.Minute
+
+// visible says that queries may see series of a worker that is over: it ended
+// while nobody here looked.
+func visible(row api.RegisteredWorker, now model.Millis) bool {
+	return now-row.LastContact < model.Millis(lookback.Milliseconds())
 }
 
 func (v *fleetView) get(id model.WorkerID) (seenWorker, bool) {
@@ -155,64 +143,21 @@ func (v *fleetView) get(id model.WorkerID) (seenWorker, bool) {
 	return row, known
 }
 
-// all returns every worker with leases at most refreshAfter old, or as old as
-// they are when the coordinator does not answer.
-func (v *fleetView) all(ctx context.Context) []seenWorker {
-	v.refresh(ctx, v.now().Add(-refreshAfter))
+// expected says that a worker lives, as far as is known.
+func (v *fleetView) expected(id model.WorkerID) bool {
+	row, known := v.get(id)
+	return known && !over(row.State)
+}
+
+// isLoaded says that the register was seen at least once.
+func (v *fleetView) isLoaded() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	rows := make([]seenWorker, 0, len(v.workers))
-	for _, row := range v.workers {
-		rows = append(rows, row)
-	}
-	return rows
+	return v.version != 0
 }
 
-// refresh fetches everything unless that was done after the given time. Many
-// callers at once cause one request.
-func (v *fleetView) refresh(ctx context.Context, after time.Time) {
-	v.refreshing.Lock()
-	defer v.refreshing.Unlock()
-	v.mu.Lock()
-	fresh := v.asked.After(after)
-	v.mu.Unlock()
-	if fresh {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	changes, err := v.client.Workers(ctx, 0, 0)
-	if err != nil {
-		v.polled(err)
-		return
-	}
-	v.renew(changes.Workers)
-}
-
-// renew takes over leases, which polls do not tell, and workers that no poll
-// has told yet. States come from polls only: a poll and a refresh overtake each
-// other, and the older of the two must not bring back what was.
-func (v *fleetView) renew(rows []api.RegisteredWorker) {
-	now := v.now()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.asked = now
-	listed := make(map[model.WorkerID]bool, len(rows))
-	for _, row := range rows {
-		listed[row.ID] = true
-		was, known := v.workers[row.ID]
-		if !known || was.provisional || was.State == row.State {
-			v.workers[row.ID] = seenWorker{row, now, !known || was.provisional}
-		}
-	}
-	for id, row := range v.workers {
-		if row.provisional && !listed[id] {
-			delete(v.workers, id)
-		}
-	}
-}
-
-// size is how many workers are known.
+// size is how many workers are known. Those that are over count too: after a
+// power cut they come back all at once.
 func (v *fleetView) size() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -222,14 +167,15 @@ func (v *fleetView) size() int {
 // viewStats are figures of the view.
 type viewStats struct {
 	Workers       map[model.WorkerState]int
-	Polls, Errors uint64
-	Failing       bool
+	Polls, Errors uint64 // requests, and those that failed
+	Failing       bool   // the last poll failed
 }
 
 func (v *fleetView) stats() viewStats {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	s := viewStats{Workers: map[model.WorkerState]int{}, Polls: v.polls, Errors: v.errors, Failing: v.failing}
+	s := v.stat
+	s.Workers = map[model.WorkerState]int{}
 	for _, row := range v.workers {
 		s.Workers[row.State]++
 	}

@@ -12,9 +12,8 @@ import (
 func (c *collector) metrics() model.Metrics {
 	m := selfmetrics.Process(c.build.Version)
 	fleetMetrics(&m, c.view.stats())
-	sent, failed := c.contacts.stats()
-	m.Count("cloudless_collector_contacts_total", "Contacts of workers told to the coordinator.", sent)
-	m.Count("cloudless_collector_contacts_failed_total", "Times that the coordinator did not take them; they are told again.", failed)
+	contactMetrics(&m, c.contacts.stats())
+	endingMetrics(&m, c.endings.stats())
 	proberMetrics(&m, c.prober.Stats())
 	portMetrics(&m, c.port.Stats())
 	streamMetrics(&m, c.streams.Stats())
@@ -38,6 +37,18 @@ func fleetMetrics(m *model.Metrics, s viewStats) {
 	m.Gauge("cloudless_collector_coordinator_reachable", "1 while the coordinator answers.", reachable)
 }
 
+func contactMetrics(m *model.Metrics, s contactStats) {
+	m.Count("cloudless_collector_contacts_total", "Contacts of workers told to the coordinator.", s.Sent)
+	m.Count("cloudless_collector_contacts_failed_total", "Times that the coordinator did not take them; they are told again.", s.Failed)
+	m.Count("cloudless_collector_contacts_missed_total", "Contacts not told because too many waited.", s.Missed)
+}
+
+func endingMetrics(m *model.Metrics, s endingStats) {
+	m.Count("cloudless_collector_ended_workers_total", "Workers that are gone and whose series were ended.", s.Ended)
+	m.Count("cloudless_collector_endings_lost_total", "Workers that are gone and whose series could not be ended in time.", s.Lost)
+	m.Gauge("cloudless_collector_endings_waiting", "Workers that are gone and whose series wait to be ended.", float64(s.Waiting))
+}
+
 func proberMetrics(m *model.Metrics, s discovery.ProberStats) {
 	m.Count("cloudless_prober_rounds_total", "Rounds of ProbeInit.", s.Rounds)
 	m.Count("cloudless_prober_look_errors_total", "Rounds in which the interfaces could not be listed.", s.LookErrors)
@@ -47,15 +58,27 @@ func proberMetrics(m *model.Metrics, s discovery.ProberStats) {
 	const failed, failedHelp = "cloudless_prober_errors_total", "ProbeInit that could not be sent, by kind of destination."
 	m.Count(failed, failedHelp, s.Errors, "to", "interface")
 	m.Count(failed, failedHelp, s.Targets.Errors, "to", "target")
+	m.Count("cloudless_prober_lookup_errors_total", "Names of targets that could not be looked up.", s.Targets.LookupErrors)
 	for _, one := range s.Interfaces {
 		m.Count("cloudless_prober_interface_sent_total", "ProbeInit sent by an interface.", one.Sent, "interface", one.Name)
 	}
 	for _, one := range s.Interfaces {
 		m.Count("cloudless_prober_interface_errors_total", "ProbeInit that an interface could not send.", one.Errors, "interface", one.Name)
 	}
+	skipped := map[discovery.Skip]int{}
 	for _, one := range s.Skipped {
-		m.Gauge("cloudless_prober_interface_skipped", "1 for an interface that is not probed, and why.", 1, "interface", one.Name, "reason", string(one.Why))
+		skipped[one.Why]++
 	}
+	for _, why := range skips() {
+		m.Gauge("cloudless_prober_interfaces_skipped", "Interfaces that are not probed, by reason.", float64(skipped[why]), "reason", string(why))
+	}
+}
+
+// skips lists the reasons not to probe an interface. Interfaces themselves are
+// no labels: every container that starts brings one of a new name.
+func skips() []discovery.Skip {
+	return []discovery.Skip{discovery.SkipDown, discovery.SkipExcluded, discovery.SkipLoopback, discovery.SkipBridge,
+		discovery.SkipVeth, discovery.SkipTunnel, discovery.SkipPointToPoint, discovery.SkipNotListed}
 }
 
 func portMetrics(m *model.Metrics, s stream.PortStats) {

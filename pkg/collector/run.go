@@ -48,6 +48,7 @@ type collector struct {
 
 	store    *store.Store
 	view     *fleetView
+	endings  *endings
 	contacts *contacts
 	streams  *stream.Server
 	port     *stream.Port
@@ -64,7 +65,7 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 	}
 	c := &collector{cfg: cfg, who: credentials.Identity(), hostname: cfg.Hostname, build: p.Build, log: p.Log, now: time.Now}
 	if c.who.Role != trust.RoleCollector {
-		return fmt.Errorf("tls.cert %q: is the certificate of a %s, want one of %s", cfg.TLS.Cert, c.who.Role, trust.RoleCollector)
+		return model.Fieldf("tls.cert", "%q: certificate of the role %s, want %s", cfg.TLS.Cert, c.who.Role, trust.RoleCollector)
 	}
 	if c.hostname == "" {
 		if c.hostname, err = os.Hostname(); err != nil {
@@ -72,19 +73,21 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 		}
 	}
 	p.OnReload(reloadCertificates(credentials))
-	client, err := controlClient(cfg.Coordinator.URL, credentials)
+	client, closeIdle, err := controlClient(cfg.Coordinator.URL, credentials)
 	if err != nil {
 		return err
 	}
+	p.Teardown.AddClose("control client", closeIdle)
 	c.store, err = store.Open(cfg.Store, store.Deps{Log: p.Log, Now: c.now})
 	if err != nil {
 		return err
 	}
 	p.Teardown.AddClose("store", c.store.Close)
-	c.view = newFleetView(client, c.ended, component(p.Log, "fleet"), c.now)
-	c.contacts = newContacts(client, component(p.Log, "contacts"))
+	c.endings = newEndings(c.store.MarkStale, func(id model.WorkerID) bool { return c.view.expected(id) }, component(p.Log, "fleet"), c.now)
+	c.view = newFleetView(client, c.endings.add, component(p.Log, "fleet"), c.now)
+	c.contacts = newContacts(client, component(p.Log, "contacts"), c.now)
 	c.streams, err = stream.NewServer(cfg.Stream, stream.ServerDeps{
-		Sink: sessions{c.store, c.view, c.contacts, c.now}, Now: c.now, Log: p.Log})
+		Sink: sessions{c.store, c.view, c.contacts}, Now: c.now, Log: p.Log})
 	if err != nil {
 		return err
 	}
@@ -108,6 +111,7 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 	p.Teardown.AddClose("own figures", self.close)
 
 	p.Go("store", c.store.Run)
+	p.Go("endings", c.endings.run)
 	p.Go("fleet view", c.view.run)
 	p.Go("contacts", c.contacts.run)
 	p.Go("own figures", self.run)
@@ -121,14 +125,19 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 }
 
 // controlClient makes the client of the coordinator; it presents the newest
-// certificate on every connection.
-func controlClient(url string, credentials *trust.Credentials) (*api.ControlClient, error) {
-	transport := &http.Transport{ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 2,
+// certificate on every connection. closeIdle closes those that are not in use.
+func controlClient(url string, credentials *trust.Credentials) (client *api.ControlClient, closeIdle func() error, err error) {
+	transport := &http.Transport{ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: 2 * time.Minute,
+		// A connection to a host that has vanished must not swallow one
+		// request after the other.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 		DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			dialer := tls.Dialer{Config: credentials.Client(trust.RoleCoordinator, "h2", "http/1.1")}
+			dialer := tls.Dialer{Config: credentials.Client(trust.RoleCoordinator, "h2", "http/1.1"),
+				NetDialer: &net.Dialer{Timeout: 10 * time.Second}}
 			return dialer.DialContext(ctx, network, addr)
 		}}
-	return api.NewControlClient(url, &http.Client{Transport: transport, Timeout: pollWait + 10*time.Second})
+	client, err = api.NewControlClient(url, &http.Client{Transport: transport, Timeout: pollWait + 10*time.Second})
+	return client, func() error { transport.CloseIdleConnections(); return nil }, err
 }
 
 // listen opens the port for streams and HTTPS.
@@ -174,16 +183,6 @@ func (c *collector) announce(time.Time) discovery.Announcement {
 			{Daemon: model.DaemonCoordinator, Port: c.cfg.Coordinator.Port},
 			{Daemon: model.DaemonCollector, Port: announcedPort(c.port.Addr())},
 		}}
-}
-
-// ended puts an end to the series of a worker that expired, left or was
-// forgotten.
-func (c *collector) ended(row api.RegisteredWorker) {
-	if err := c.store.MarkStale(row.ID, c.now()); err != nil {
-		c.log.Warn("series of a worker that is gone are not ended", logkey.Worker, row.ID, logkey.Err, err)
-		return
-	}
-	c.log.Info("worker is gone", logkey.Worker, row.ID, logkey.Instance, row.Instance, logkey.State, row.State.String())
 }
 
 // reloadCertificates reads the certificates again: connections made from then

@@ -3,6 +3,7 @@ package collector
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -26,13 +27,29 @@ type selfWatch struct {
 
 func newSelfWatch(s *store.Store, who trust.Identity, instance string, w selfWatch) (*selfWatch, error) {
 	var err error
-	if w.own, err = s.Local(localSource(who, instance)); err != nil {
+	if w.own, err = local(s, localSource(who, instance)); err != nil {
 		return nil, err
 	}
 	coordinator := trust.Identity{Fleet: who.Fleet, Role: trust.RoleCoordinator, Name: who.Name}
-	w.theirs, err = s.Local(localSource(coordinator, instance))
-	return &w, err
+	if w.theirs, err = local(s, localSource(coordinator, instance)); err != nil {
+		return nil, errors.Join(err, w.own.Close())
+	}
+	return &w, nil
 }
+
+// local opens a writer. One that the store refuses for now is good all the
+// same, it tries again with every frame: a full disk must not keep the
+// collector from answering queries.
+func local(s *store.Store, source store.Source) (*store.Writer, error) {
+	w, err := s.Local(source)
+	if err != nil && !mayPass(err) {
+		return nil, err
+	}
+	return w, nil
+}
+
+// askTimeout is how long the coordinator's figures may take to come.
+const askTimeout = 5 * time.Second
 
 // localSource names a source that is no worker. Its id follows from what it is,
 // so that its series go on after a restart.
@@ -59,11 +76,21 @@ func (w *selfWatch) round(ctx context.Context) {
 	if err := w.own.Write(w.now(), w.metrics()); err != nil {
 		w.log.Warn("own figures are not stored", logkey.Err, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, w.interval)
+	// Without figures the series end: a coordinator that does not answer must
+	// not look like one that does.
+	if err := w.theirs.Write(w.now(), w.ask(ctx)); err != nil {
+		w.log.Warn("figures of the coordinator are not stored", logkey.Err, err)
+	}
+}
+
+// ask returns the coordinator's figures; none when it does not answer, which
+// the fleet view logs.
+func (w *selfWatch) ask(ctx context.Context) []model.Metric {
+	ctx, cancel := context.WithTimeout(ctx, min(w.interval, askTimeout))
 	defer cancel()
 	stats, err := w.coordinator.Stats(ctx)
 	if err != nil {
-		return // the fleet view logs that the coordinator is away
+		return nil
 	}
 	metrics := make([]model.Metric, 0, len(stats.Metrics))
 	for _, row := range stats.Metrics {
@@ -74,12 +101,7 @@ func (w *selfWatch) round(ctx context.Context) {
 		}
 		metrics = append(metrics, metric)
 	}
-	if err := w.theirs.Write(w.now(), metrics); err != nil {
-		w.log.Warn("figures of the coordinator are not stored", logkey.Err, err)
-	}
+	return metrics
 }
 
-func (w *selfWatch) close() error {
-	w.own.Close()
-	return w.theirs.Close()
-}
+func (w *selfWatch) close() error { return errors.Join(w.own.Close(), w.theirs.Close()) }

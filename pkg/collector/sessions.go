@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
-	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/store"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
 )
@@ -17,7 +16,6 @@ type sessions struct {
 	store    *store.Store
 	view     *fleetView
 	contacts *contacts
-	now      func() time.Time
 }
 
 var _ stream.Sink = sessions{}
@@ -30,32 +28,41 @@ const unknownRetry = 2 * time.Second
 func (s sessions) Open(ctx context.Context, p stream.Peer) (stream.Session, error) {
 	row, known := s.view.find(ctx, p.Worker)
 	if !known || over(row.State) || row.Instance == "" {
-		text := "the worker is not registered"
-		if known {
-			text = "the worker is " + row.State.String()
-		}
-		return nil, &stream.Refusal{Cause: stream.CauseUnknown, Text: text, RetryAfter: unknownRetry}
+		return nil, &stream.Refusal{Cause: stream.CauseUnknown, Text: s.whyNot(row, known), RetryAfter: unknownRetry}
 	}
 	session, err := s.store.OpenSession(store.Source{Worker: p.Worker, Boot: p.Boot, Instance: row.Instance})
 	if err != nil {
 		return nil, refusalOf(err)
 	}
-	return &contactSession{Session: session, worker: p.Worker, sessions: s}, nil
+	return &contactSession{Session: session, heard: func() { s.contacts.saw(p.Worker) }}, nil
+}
+
+// whyNot says why a worker is not let in.
+func (s sessions) whyNot(row seenWorker, known bool) string {
+	switch {
+	case !s.view.isLoaded():
+		return "the collector does not know the fleet yet: its coordinator does not answer"
+	case !known:
+		return "the worker is not registered"
+	}
+	return "the worker is " + row.State.String()
 }
 
 // contactSession is a session of the store whose frames renew a lease.
 type contactSession struct {
 	*store.Session
-	worker   model.WorkerID
-	sessions sessions
+	heard func()
 }
 
+var _ stream.Session = (*contactSession)(nil)
+
+// Append implements stream.Session.
 func (s *contactSession) Append(record frame.Record, raw []byte) error {
 	if err := s.Session.Append(record, raw); err != nil {
 		return refusalOf(err)
 	}
 	if record.Kind == frame.KindFrame && record.Seq > s.Resume() {
-		s.sessions.contacts.saw(s.worker, s.sessions.now())
+		s.heard()
 	}
 	return nil
 }
@@ -77,6 +84,8 @@ func refusalOf(err error) error {
 	return told
 }
 
+// causeOf is the cause that a worker is told. Every cause of the store has its
+// place here, so that a new one is thought about.
 func causeOf(cause store.Cause) stream.Cause {
 	switch cause {
 	case store.CauseTooManySeries, store.CauseTooManyNew, store.CauseTooManyStreams, store.CauseTooManyWorkers, store.CausePartsFull:
@@ -96,6 +105,7 @@ func causeOf(cause store.Cause) stream.Cause {
 	case store.CauseUnknownPart, store.CauseUnknownSchema, store.CauseBadPart, store.CauseBadSchema,
 		store.CauseBadFrame, store.CauseBadRecord, store.CauseNoBase, store.CauseOrder:
 		return stream.CauseRecord
+	case store.CauseTooOld, store.CauseConflict, store.CauseNone: // counted by the store, no refusals
 	}
 	return stream.CauseOther
 }
