@@ -80,7 +80,7 @@ func watch(ctx context.Context, o Options, fleet *fleet, client *api.Client, run
 		if dead := ended(running); dead != nil {
 			return fmt.Errorf("%s ended by itself (%v); the last it said:\n%s", dead.name, dead.err, dead.lastWords())
 		}
-		v := look(ctx, client)
+		v := look(ctx, client, o.Interval)
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
@@ -13,31 +14,36 @@ import (
 // lookTimeout bounds all the requests of one refresh.
 const lookTimeout = 5 * time.Second
 
-// shown are the live values: what they are called, the query, and how the
-// number is written.
-func shown() []struct {
+// figure is a live value: what it is called, the query, and how the number is
+// written.
+type figure struct {
 	name, expr string
 	write      func(float64) string
-} {
-	return []struct {
-		name, expr string
-		write      func(float64) string
-	}{
-		{"CPU busy", `100 * (1 - avg(rate(node_cpu_seconds_total{mode="idle"}[15s])))`, percent},
+}
+
+// shown are the values of a worker that measures every interval.
+func shown(interval time.Duration) []figure {
+	const rounds = 4 // a rate needs two; with more it is steady
+	window := fmt.Sprintf("[%dms]", max(15*time.Second, rounds*interval).Milliseconds())
+	return []figure{
+		{"CPU busy", `100 * (1 - avg(rate(node_cpu_seconds_total{mode="idle"}` + window + `)))`, percent},
 		{"Load, 1 minute", `node_load1`, func(v float64) string { return fmt.Sprintf("%.2f", v) }},
 		{"Memory available", `node_memory_MemAvailable_bytes`, size},
-		{"Disk writes", `sum(rate(node_disk_written_bytes_total[15s]))`, perSecond},
-		{"Network received", `sum(rate(node_network_receive_bytes_total[15s]))`, perSecond},
+		{"Disk writes", `sum(rate(node_disk_written_bytes_total` + window + `))`, perSecond},
+		{"Network received", `sum(rate(node_network_receive_bytes_total` + window + `))`, perSecond},
 		{"Series in a frame", `count({job="node"})`, func(v float64) string { return fmt.Sprintf("%.0f", v) }},
 	}
 }
 
 // look asks the collector for everything that one screen shows.
-func look(ctx context.Context, client *api.Client) view {
+func look(ctx context.Context, client *api.Client, interval time.Duration) view {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	fleet, err := client.Workers(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED): // it does not listen yet
+		return view{Waiting: "waiting for collectord to start"}
+	case err != nil:
 		return view{Waiting: "waiting for collectord: " + rootCause(err)}
 	}
 	v := view{Waiting: "waiting for the worker to be found and registered"}
@@ -54,14 +60,14 @@ func look(ctx context.Context, client *api.Client) view {
 	if len(v.Workers) == 0 {
 		return v
 	}
-	for _, value := range shown() {
-		row := valueRow{Name: value.name, Value: "no data yet"}
-		result, err := client.Query(ctx, value.expr, time.Time{})
+	for _, f := range shown(interval) {
+		row := valueRow{Name: f.name, Value: "no data yet"}
+		result, err := client.Query(ctx, f.expr, time.Time{})
 		switch {
 		case err != nil:
 			row.Value = rootCause(err)
 		case len(result.Vector) > 0:
-			row.Value = value.write(result.Vector[0].Value.Value)
+			row.Value = f.write(result.Vector[0].Value.Value)
 		}
 		v.Values = append(v.Values, row)
 	}

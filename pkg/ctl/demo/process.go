@@ -3,6 +3,7 @@ package demo
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"runtime"
@@ -48,7 +49,11 @@ func start(name, binary, logPath string, args ...string) (*process, error) {
 			close(p.done)
 		}
 	}()
-	if err := <-started; err != nil {
+	err = <-started
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("start %s: %w\n`make build` puts the daemons into bin/; --bin names another folder", name, err)
+	case err != nil:
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	return p, nil

@@ -1,0 +1,211 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cloudless-fleet/cloudless/pkg/api"
+	"github.com/cloudless-fleet/cloudless/pkg/trust"
+)
+
+// stage has fake daemons, which write into a diary what they are told, and a
+// temporary folder in which nothing may be left.
+type stage struct {
+	t               *testing.T
+	bin, diary, tmp string
+	connect         func(string, trust.Files) (*api.Client, error)
+}
+
+// willing does what it is told to until it is told to stop.
+const willing = `trap 'echo stopped $name >>"$diary"; exit 0' TERM
+echo started $name $1 $2 ${3##*/} >>"$diary"
+while :; do sleep 0.02; done
+`
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	dir := t.TempDir()
+	s := &stage{t: t, bin: filepath.Join(dir, "bin"), diary: filepath.Join(dir, "diary"), tmp: filepath.Join(dir, "tmp")}
+	for _, folder := range []string{s.bin, s.tmp} {
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("TMPDIR", s.tmp)
+	for _, name := range []string{"coordinatord", "collectord", "workerd"} {
+		s.daemon(name, willing)
+	}
+	client := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"workers":[]}`)) })
+	s.connect = func(string, trust.Files) (*api.Client, error) { return client, nil }
+	return s
+}
+
+func (s *stage) daemon(name, script string) {
+	s.t.Helper()
+	text := "#!/bin/sh\nname=" + name + "\ndiary='" + s.diary + "'\n" + script
+	if err := os.WriteFile(filepath.Join(s.bin, name), []byte(text), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// run runs the demo until all that wait for is in its output or the diary.
+func (s *stage) run(waitFor ...string) (out string, err error) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	text := &syncBuffer{}
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, Options{Bin: s.bin, Interval: time.Second, Out: text, Connect: s.connect}) }()
+	for {
+		select {
+		case err := <-done:
+			s.nothingLeft()
+			return text.String(), err
+		case <-time.After(10 * time.Millisecond):
+		}
+		missing := false
+		for _, part := range waitFor {
+			missing = missing || !strings.Contains(text.String()+strings.Join(s.entries(), "\n"), part)
+		}
+		if len(waitFor) > 0 && !missing {
+			cancel()
+		}
+	}
+}
+
+func (s *stage) entries() []string {
+	data, err := os.ReadFile(s.diary)
+	if err != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimSpace(string(data)), "\n")
+}
+
+func (s *stage) nothingLeft() {
+	s.t.Helper()
+	if left, err := os.ReadDir(s.tmp); err != nil || len(left) > 0 {
+		s.t.Errorf("left in the temporary folder: %v, %v", left, err)
+	}
+}
+
+// syncBuffer is a bytes.Buffer that may be read while it is written.
+type syncBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func TestDaemonsStartAndStopInOrder(t *testing.T) {
+	s := newStage(t)
+	out, err := s.run("waiting for the worker", "started coordinatord", "started collectord", "started workerd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(out, "\nstopping workerd\nstopping collectord\nstopping coordinatord\n") {
+		t.Errorf("output ends with %q", out[max(0, len(out)-200):])
+	}
+	var started, stopped []string
+	for _, entry := range s.entries() {
+		if what, isStart := strings.CutPrefix(entry, "started "); isStart {
+			started = append(started, what)
+		} else {
+			stopped = append(stopped, entry)
+		}
+	}
+	if diff := cmp.Diff([]string{"stopped workerd", "stopped collectord", "stopped coordinatord"}, stopped); diff != "" {
+		t.Errorf("ends (-want +got):\n%s", diff)
+	}
+	for _, want := range []string{"coordinatord run --config coordinatord.toml", "collectord run --config collectord.toml", "workerd run --config workerd.toml"} {
+		if !strings.Contains(strings.Join(started, "\n"), want) {
+			t.Errorf("nothing was started as %q: %q", want, started)
+		}
+	}
+}
+
+func TestADaemonThatEndsByItself(t *testing.T) {
+	s := newStage(t)
+	s.daemon("collectord", `
+until grep -q "started coordinatord" "$diary" && grep -q "started workerd" "$diary"; do sleep 0.02; done
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do echo line $i; done
+echo no such disk >&2
+exit 3
+`)
+	_, err := s.run()
+	want := "collectord ended by itself (exit status 3); the last it said:\nline 3\n"
+	if err == nil || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), "line 13\nno such disk") {
+		t.Errorf("got %v, want %s...", err, want)
+	}
+	if last := s.entries(); len(last) == 0 || last[len(last)-1] != "stopped coordinatord" {
+		t.Errorf("the others did not stop: %q", last)
+	}
+}
+
+func TestADaemonThatFailsToStop(t *testing.T) {
+	s := newStage(t)
+	s.daemon("workerd", "trap 'exit 1' TERM\necho started $name >>\"$diary\"\nwhile :; do sleep 0.02; done\n")
+	_, err := s.run("waiting for the worker", "started coordinatord", "started collectord", "started workerd")
+	if err == nil || err.Error() != "stop workerd: exit status 1" {
+		t.Errorf("got %v, want stop workerd: exit status 1", err)
+	}
+}
+
+func TestDaemonsThatAreNotThere(t *testing.T) {
+	s := newStage(t)
+	path := filepath.Join(s.bin, "collectord")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.run()
+	want := "start collectord: fork/exec " + path + ": no such file or directory\n`make build` puts the daemons into bin/; --bin names another folder"
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// The real daemons take the settings, find each other and deliver.
+func TestRealFleet(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the daemons")
+	}
+	s := newStage(t)
+	s.bin = filepath.Join(s.bin, "real")
+	// The flags are those of `make build`, so that nothing is compiled twice.
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", s.bin+"/", "github.com/cloudless-fleet/cloudless/cmd/...")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the programs: %v\n%s", err, out)
+	}
+	s.connect = func(collector string, operator trust.Files) (*api.Client, error) {
+		credentials, err := trust.Load(operator, time.Now)
+		if err != nil {
+			return nil, err
+		}
+		transport := &http.Transport{TLSClientConfig: credentials.Client(trust.RoleCollector)}
+		return api.NewClient(collector, &http.Client{Transport: transport})
+	}
+	out, err := s.run("registered   127.0.0.1", " s ago ", "iB\n")
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
