@@ -85,6 +85,9 @@ func (r *recorder) define(schema *schema) (err error) {
 	}
 	r.buffer = frame.AppendSchema(r.buffer[:0], frame.Schema{Parts: schema.ids})
 	if _, err = r.out.Append(frame.KindSchema, r.stream, false, r.buffer); err != nil {
+		// A bounded output may have dropped a part that nothing used until
+		// now: the next round gives it all of them again.
+		r.restart()
 		return fmt.Errorf("append schema: %w", err)
 	}
 	r.totals.Schemas++

@@ -222,6 +222,27 @@ func TestRestartSendsDefinitionsAgain(t *testing.T) {
 	}
 }
 
+// An output that no longer has a part of the schema is given all of them again.
+func TestOutputThatForgotAPart(t *testing.T) {
+	h := newTestHost(t).only("loadavg")
+	s := h.sampler()
+	out := newReceiver(t)
+	recorder := newRecorder(out, Stream, 60)
+	out.refuse = func(k frame.Kind) error {
+		if k == frame.KindSchema {
+			out.refuse = nil // once
+			return errors.New("part needed")
+		}
+		return nil
+	}
+	s.once(h.clock, recorder)
+	s.once(h.clock.Add(time.Second), recorder)
+	p, c, f := frame.KindPart, frame.KindSchema, frame.KindFrame
+	if want := []frame.Kind{p, p, p, p, c, f}; !slices.Equal(out.kinds, want) {
+		t.Errorf("got records %v, want %v", out.kinds, want)
+	}
+}
+
 // Going back to devices that were there before needs a schema and no part.
 func TestPartsAreSentOnce(t *testing.T) {
 	h := newTestHost(t).only("loadavg", "uname")
