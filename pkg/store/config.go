@@ -74,13 +74,16 @@ func DefaultConfig() Config {
 // Validate names every value that cannot work (model.FieldError).
 func (c Config) Validate() error {
 	const least = 2 * time.Hour // the database cuts its blocks at two hours
-	var dir error
+	var dir, outOfOrder error
 	if c.Dir == "" {
 		dir = model.Fieldf("dir", "want a folder")
 	}
+	if c.Retention >= least {
+		outOfOrder = model.FieldWithin("out_of_order", c.OutOfOrder, least, c.Retention, "retention or less")
+	}
 	return errors.Join(dir,
 		model.FieldAtLeast("retention", c.Retention, least),
-		model.FieldWithin("out_of_order", c.OutOfOrder, least, max(least, c.Retention), "retention or less"),
+		outOfOrder,
 		model.FieldWithin("sync_interval", c.SyncInterval, time.Millisecond, maxSyncInterval),
 		model.FieldAtLeast("sync_bytes", c.SyncBytes, 64*model.KiB),
 		model.FieldAtLeast("max_series", c.MaxSeries, 1),

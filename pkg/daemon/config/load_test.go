@@ -201,6 +201,8 @@ func TestMistakes(t *testing.T) {
 		{"checks of the owner", "retries = -1", "X:1: retries: is -1; want 0 or more"},
 		{"checks in a section", "[spool]\nmax_bytes = \"1KiB\"\ndisk.path = \"./a\"",
 			"X:2: spool.max_bytes: is 1KiB; want 1MiB or more\nX:3: spool.disk.path: is \"./a\"; want an absolute path"},
+		{"checks by line", "[[rules]]\nabove = 1\n[spool]\ndisk.path = \"./a\"\nmax_bytes = \"1KiB\"",
+			"X:1: rules[0].name: must be set\nX:4: spool.disk.path: is \"./a\"; want an absolute path\nX:5: spool.max_bytes: is 1KiB; want 1MiB or more"},
 		{"checks in an array of tables", "[[rules]]\nname = \"a\"\n[[rules]]\nabove = 1", "X:3: rules[1].name: must be set"},
 	} {
 		dir := write(t, map[string]string{"x.toml": test.document})

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -17,7 +19,22 @@ func validate[C Validator](effective C, origin *Origin, mainPath string) problem
 		key, message := keyOf(err, known)
 		found.add(origin.nearest(key, mainPath), key, "%s", message)
 	}
+	origin.sort(found)
 	return found
+}
+
+// sort puts problems into the order in which somebody goes through the sources:
+// file by file, line by line, the environment last.
+func (o *Origin) sort(found problems) {
+	rank := func(p Problem) int {
+		if i := slices.Index(o.Files, p.Place.Source); i >= 0 {
+			return i
+		}
+		return len(o.Files)
+	}
+	slices.SortStableFunc(found, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Place.Line, b.Place.Line))
+	})
 }
 
 // flatten takes joined errors apart.
