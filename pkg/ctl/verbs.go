@@ -82,7 +82,7 @@ func Main(ctx context.Context, version string, args []string, streams Streams) i
 	case errors.As(err, &usage):
 		fmt.Fprintf(c.Err, "cloudlessctl %s: %v\n%s\n", chosen.name, err, chosen.usage())
 		return ExitUsage
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		err = errors.New("interrupted")
 	}
 	fmt.Fprintf(c.Err, "cloudlessctl %s: %v\n", chosen.name, err)
