@@ -4,7 +4,7 @@
 //
 //	prober ----------------------- ProbeInit ----> workers
 //	port -+- stream server -> sessions -> store <- queries <- HTTPS API -+- port
-//	      |                      |                                       |
+//	      |                      |          ^ endings <-----+            |
 //	      |                   contacts -> coordinatord -> fleet view ----+
 //	      +- cloudless-frame/1                    h2, http/1.1
 package collector

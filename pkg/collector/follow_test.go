@@ -34,9 +34,10 @@ func rest(d time.Duration) {
 	synctest.Wait()
 }
 
-// background runs a part until the test ends.
+// background runs a part until the test ends; parts end in the order of a
+// teardown.
 func background(t *testing.T, run func(context.Context) error) {
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
 	t.Cleanup(func() {

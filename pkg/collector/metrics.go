@@ -86,6 +86,7 @@ func portMetrics(m *model.Metrics, s stream.PortStats) {
 	m.Gauge(open, openHelp, float64(s.Handshakes), "kind", "handshake")
 	m.Gauge(open, openHelp, float64(s.Streams), "kind", "stream")
 	m.Gauge(open, openHelp, float64(s.HTTP), "kind", "http")
+	m.Gauge(open, openHelp, float64(s.Lingering), "kind", "lingering")
 	m.Count("cloudless_port_accepted_total", "Connections accepted.", s.Accepted)
 	m.Count("cloudless_port_accept_errors_total", "Failures to accept one.", s.AcceptErrors)
 	for failure, count := range s.Failed {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/store"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
 )
@@ -27,7 +29,7 @@ const unknownRetry = 2 * time.Second
 // Open implements stream.Sink.
 func (s sessions) Open(ctx context.Context, p stream.Peer) (stream.Session, error) {
 	row, known := s.view.find(ctx, p.Worker)
-	if !known || over(row.State) || row.Instance == "" {
+	if !admitted(row.RegisteredWorker) {
 		return nil, &stream.Refusal{Cause: stream.CauseUnknown, Text: s.whyNot(row, known), RetryAfter: unknownRetry}
 	}
 	session, err := s.store.OpenSession(store.Source{Worker: p.Worker, Boot: p.Boot, Instance: row.Instance})
@@ -37,6 +39,11 @@ func (s sessions) Open(ctx context.Context, p stream.Peer) (stream.Session, erro
 	return &contactSession{Session: session, heard: func() { s.contacts.saw(p.Worker) }}, nil
 }
 
+// admitted says that the worker is a living member; an unknown one is none.
+func admitted(row api.RegisteredWorker) bool {
+	return (row.State == model.Registered || row.State == model.Suspect) && row.Instance != ""
+}
+
 // whyNot says why a worker is not let in.
 func (s sessions) whyNot(row seenWorker, known bool) string {
 	switch {
@@ -44,6 +51,8 @@ func (s sessions) whyNot(row seenWorker, known bool) string {
 		return "the collector does not know the fleet yet: its coordinator does not answer"
 	case !known:
 		return "the worker is not registered"
+	case row.Instance == "":
+		return "the worker has no name yet"
 	}
 	return "the worker is " + row.State.String()
 }
