@@ -27,8 +27,8 @@ func Serve(ctx context.Context, server *http.Server, listener net.Listener) erro
 	if stop() { // ctx has not ended: the listener broke
 		return errors.Join(err, server.Close())
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		err = nil // by us, or by whoever ends with us
 	}
 	return errors.Join(err, <-stopped)
 }
