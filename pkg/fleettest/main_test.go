@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	if os.Geteuid() != 0 {
-		return m.Run() // every test skips itself and says why
+		return m.Run() // tests that need the programs skip themselves and say why
 	}
 	dir, err := os.MkdirTemp("", "cloudless-fleettest-")
 	if err != nil {
