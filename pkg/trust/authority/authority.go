@@ -76,7 +76,9 @@ func (a *Authority) Created() time.Time { return a.current.Load().manifest.Creat
 func (a *Authority) Bundle() trust.Bundle { return a.current.Load().bundle }
 
 // Fingerprint is that of the authority that issues: for join tokens.
-func (a *Authority) Fingerprint() trust.Fingerprint { return a.current.Load().in(Issuing).Fingerprint() }
+func (a *Authority) Fingerprint() trust.Fingerprint {
+	return a.current.Load().in(Issuing).Fingerprint()
+}
 
 // Generations are the fleet's authorities, for status and audit.
 func (a *Authority) Generations() []Generation {

@@ -2,6 +2,7 @@ package enrol
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -21,16 +22,26 @@ const MaxBytes = 32 << 10
 type wire struct {
 	Version   int               `json:"version"`
 	Worker    model.WorkerID    `json:"worker"`
-	PublicKey []byte            `json:"public_key"`
+	PublicKey strict            `json:"public_key"`
 	Hostname  string            `json:"hostname"`
 	Body      trust.Body        `json:"body"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Token     *token.ID         `json:"token,omitempty"`
 	Authority trust.Fingerprint `json:"authority,omitzero"`
-	Proof     []byte            `json:"proof,omitempty"`
+	Proof     strict            `json:"proof,omitempty"`
 	TimeMS    int64             `json:"time_ms"`
 	Nonce     Nonce             `json:"nonce"`
-	Signature []byte            `json:"signature"`
+	Signature strict            `json:"signature"`
+}
+
+// strict is bytes in base64, in canonical form only: one request, one spelling.
+type strict []byte
+
+func (s strict) MarshalText() ([]byte, error) { return base64.StdEncoding.AppendEncode(nil, s), nil }
+
+func (s *strict) UnmarshalText(text []byte) (err error) {
+	*s, err = base64.StdEncoding.Strict().DecodeString(string(text))
+	return err
 }
 
 // MarshalText implements encoding.TextMarshaler: base64.
@@ -53,7 +64,7 @@ func (r *Request) Marshal() ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	w := wire{Version: version, Worker: r.Worker, PublicKey: r.PublicKey, Hostname: r.Hostname, Body: r.Body, Labels: r.Labels,
+	w := wire{Version: version, Worker: r.Worker, PublicKey: strict(r.PublicKey), Hostname: r.Hostname, Body: r.Body, Labels: r.Labels,
 		Authority: r.Authority, Proof: r.Proof, TimeMS: r.Time.UnixMilli(), Nonce: r.Nonce, Signature: r.Signature}
 	if !r.Token.IsZero() {
 		w.Token = &r.Token
@@ -68,7 +79,7 @@ func ParseRequest(data []byte) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Request{Worker: w.Worker, PublicKey: w.PublicKey, Hostname: w.Hostname, Body: w.Body, Labels: w.Labels,
+	r := &Request{Worker: w.Worker, PublicKey: ed25519.PublicKey(w.PublicKey), Hostname: w.Hostname, Body: w.Body, Labels: w.Labels,
 		Authority: w.Authority, Proof: w.Proof, Time: time.UnixMilli(w.TimeMS).UTC(), Nonce: w.Nonce, Signature: w.Signature}
 	if w.Token != nil {
 		r.Token = *w.Token
@@ -81,7 +92,7 @@ func (r *Renewal) Marshal() ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	return json.Marshal(wire{Version: version, Worker: r.Worker, PublicKey: r.PublicKey, Hostname: r.Hostname, Body: r.Body,
+	return json.Marshal(wire{Version: version, Worker: r.Worker, PublicKey: strict(r.PublicKey), Hostname: r.Hostname, Body: r.Body,
 		Authority: r.Authority, TimeMS: r.Time.UnixMilli(), Nonce: r.Nonce, Signature: r.Signature})
 }
 
@@ -95,7 +106,7 @@ func ParseRenewal(data []byte) (*Renewal, error) {
 	if w.Token != nil || w.Proof != nil || w.Labels != nil {
 		return nil, fmt.Errorf("%w: a renewal has no token and no labels", ErrMalformed)
 	}
-	r := &Renewal{Worker: w.Worker, PublicKey: w.PublicKey, Hostname: w.Hostname, Body: w.Body, Authority: w.Authority,
+	r := &Renewal{Worker: w.Worker, PublicKey: ed25519.PublicKey(w.PublicKey), Hostname: w.Hostname, Body: w.Body, Authority: w.Authority,
 		Time: time.UnixMilli(w.TimeMS).UTC(), Nonce: w.Nonce, Signature: w.Signature}
 	return r, r.check()
 }

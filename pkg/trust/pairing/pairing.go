@@ -9,7 +9,7 @@
 //
 // Four words are 64 bits. Who wants to pass for a machine needs a key with the
 // very same code: 2^63 attempts on average, and each costs Iterations rounds of
-// HMAC-SHA-512 (PBKDF2), about 6 ms of one core. There are no codes to collect
+// HMAC-SHA-512 (PBKDF2), about 10 ms of one core. There are no codes to collect
 // in advance, since the attacker cannot choose the key he must match.
 //
 // A code says which machine it is, not which fleet: see docs/formats/trust.md.

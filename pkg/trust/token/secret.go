@@ -11,27 +11,27 @@ import (
 // secretSize is in bytes.
 const secretSize = 20
 
-// redacted stands for a secret wherever one would be printed.
-const redacted = "[secret]"
+// secret is behind a function, because whatever prints a value with an
+// unexported field inside does not ask for its methods. Of a function it prints
+// an address; what a pointer points to is printed in some cases.
+type secret func() [secretSize]byte
 
-// secret is behind a pointer, because a package that prints a value with an
-// unexported field inside does not ask for its methods; what it prints then is
-// an address.
-type secret struct{ bytes *[secretSize]byte }
+func secretOf(bytes [secretSize]byte) secret { return func() [secretSize]byte { return bytes } }
 
 func newSecret(random io.Reader) (secret, error) {
-	s := secret{new([secretSize]byte)}
-	if _, err := io.ReadFull(random, s.bytes[:]); err != nil {
-		return secret{}, fmt.Errorf("make secret: %w", err)
+	var bytes [secretSize]byte
+	if _, err := io.ReadFull(random, bytes[:]); err != nil {
+		return nil, fmt.Errorf("make secret: %w", err)
 	}
-	return s, nil
+	return secretOf(bytes), nil
 }
 
 // key derives the key that proofs are signed with. It depends on the whole
 // identity of the token, so that two tokens with one secret, should there ever
 // be such, do not stand for each other.
 func (s secret) key(id ID, fleet string) ed25519.PrivateKey {
-	seed, err := hkdf.Key(sha256.New, s.bytes[:], id[:], "cloudless join proof v1 "+fleet, ed25519.SeedSize)
+	bytes := s()
+	seed, err := hkdf.Key(sha256.New, bytes[:], id[:], "cloudless join proof v1 "+fleet, ed25519.SeedSize)
 	if err != nil {
 		panic(fmt.Sprintf("token: hkdf of constant sizes: %v", err)) // a bug: sizes are constants
 	}

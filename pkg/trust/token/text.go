@@ -32,7 +32,8 @@ func (t Token) Reveal() string {
 	raw = append(raw, t.Fleet...)
 	raw = append(raw, t.Authority[:]...)
 	raw = append(raw, t.ID[:]...)
-	raw = append(raw, t.secret.bytes[:]...)
+	secret := t.secret()
+	raw = append(raw, secret[:]...)
 	raw = append(raw, byte(len(t.Addresses)))
 	for _, address := range t.Addresses {
 		raw = append(raw, byte(len(address)))
@@ -73,10 +74,12 @@ func Parse(text string) (Token, error) {
 
 func parse(raw []byte) (Token, error) {
 	r := reader{rest: raw}
-	t := Token{Fleet: string(r.take(r.length())), secret: secret{new([secretSize]byte)}}
+	t := Token{Fleet: string(r.take(r.length()))}
 	copy(t.Authority[:], r.take(len(t.Authority)))
 	copy(t.ID[:], r.take(len(t.ID)))
-	copy(t.secret.bytes[:], r.take(secretSize))
+	var bytes [secretSize]byte
+	copy(bytes[:], r.take(secretSize))
+	t.secret = secretOf(bytes)
 	for n := r.length(); n > 0 && !r.short; n-- {
 		t.Addresses = append(t.Addresses, string(r.take(r.length())))
 	}
