@@ -21,7 +21,7 @@
 //	4      collector    collectord: wiring only
 //	4      coordinator  coordinatord: wiring only
 //	4      ctl          cloudlessctl: verbs and their output
-//	5      fleettest    the real binaries as a fleet in network namespaces; tests only
+//	5      fleettest    the daemons together: in one process, and as a fleet of namespaces; tests only
 //
 // Every package may use model.
 package pkg
