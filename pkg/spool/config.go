@@ -26,9 +26,9 @@ const (
 	largest  = model.TiB
 )
 
-// DefaultConfig returns 64 MiB and one hour.
+// DefaultConfig returns 64 MiB and one day.
 func DefaultConfig() Config {
-	return Config{MaxBytes: 64 * model.MiB, MaxAge: time.Hour}
+	return Config{MaxBytes: 64 * model.MiB, MaxAge: 24 * time.Hour}
 }
 
 // Validate names every field that is wrong (model.FieldError).
