@@ -39,5 +39,6 @@
 //
 //	lock        held while the store is open
 //	index.bolt  resume points, parts and label sets of workers (see index.go)
+//	closed      there after a tidy end; without it the start repairs (see mend.go)
 //	tsdb/       the database: WAL, out-of-order WBL, head chunks, blocks
 package store

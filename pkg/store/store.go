@@ -116,6 +116,9 @@ func (s *Store) openDB() (err error) {
 	options.WALCompression = compression.Snappy
 	options.NoLockfile = true // the whole directory is locked
 	s.probe = newProbe()
+	if err := s.mend(); err != nil {
+		return err
+	}
 	if s.db, err = tsdb.Open(dir, slog.New(libraryLog{s.log.Handler()}), s.probe, options, nil); err != nil {
 		return fmt.Errorf("store: open %q: %w", dir, err)
 	}
@@ -170,8 +173,11 @@ func (s *Store) Close() error {
 	}
 	close(s.stop)
 	s.done.Wait()
-	err := s.commit()
-	return errors.Join(err, s.db.Close(), s.index.Close(), s.lock.Close())
+	err := errors.Join(s.commit(), s.db.Close())
+	if err == nil {
+		err = closeMark(s.config.Dir)
+	}
+	return errors.Join(err, s.index.Close(), s.lock.Close())
 }
 
 // failure remembers the first reason for which the store cannot write.
