@@ -2,6 +2,7 @@ package crm
 
 import (
 	"errors"
+	"fmt"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -49,11 +50,19 @@ func checkName(reason Reason, at, text string, most int) *Error {
 	return checkText(reason, at, text, most)
 }
 
+// maxSpelledName is what a host name may take in our own packets, where a
+// character outside ASCII is spelled in 6 or 12 bytes. With all else as long as
+// it may be, and in the longest dialect, a ProbeAck has about 330 bytes left.
+const maxSpelledName = 320
+
 // CheckHostname says why no packet can carry name as the name of a host; nil
-// when one can.
+// when every one can.
 func CheckHostname(name string) error {
 	if err := checkName(BadValue, "", name, maxName); err != nil {
 		return errors.New(err.Detail)
+	}
+	if size := len(appendText(nil, name)) - len(`""`); size > maxSpelledName {
+		return fmt.Errorf("%d bytes as packets spell it, at most %d: characters outside ASCII take 6 or 12", size, maxSpelledName)
 	}
 	return nil
 }
