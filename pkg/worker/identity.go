@@ -3,8 +3,10 @@ package worker
 import (
 	"net"
 	"net/netip"
-	"os"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -15,6 +17,7 @@ type identity struct {
 	id        model.WorkerID
 	fleet     string
 	hostname  string // "": the kernel's, asked anew for every answer
+	kernel    func() (hostname string, err error)
 	address   netip.Addr
 	port      uint16 // of the responder
 	keepAlive time.Duration
@@ -27,12 +30,34 @@ func (i identity) ack(to netip.AddrPort) *crm.ProbeAck {
 	info := model.HostInfo{Hostname: i.hostname, Addr: i.address, Type: model.HostWorker,
 		Ports: []model.PortInfo{{Daemon: model.DaemonWorker, Port: i.port}}}
 	if info.Hostname == "" {
-		info.Hostname, _ = os.Hostname() // empty on error; the registry then names the worker by its id
+		info.Hostname = i.kernelName()
 	}
 	if !info.Addr.IsValid() {
 		info.Addr = localAddress(to)
 	}
-	return &crm.ProbeAck{Info: info, Ext: &crm.ProbeAckExt{WorkerID: i.id, KeepAlive: i.keepAlive, Version: i.version}}
+	return &crm.ProbeAck{Info: info, Ext: &crm.ProbeAckExt{WorkerID: i.id, KeepAlive: i.keepAlive,
+		Version: i.version[:min(len(i.version), maxVersion)]}}
+}
+
+// maxVersion is what crm.ProbeAckExt holds, in bytes. Versions are ASCII; one
+// with a long suffix is cut rather than the worker kept out.
+const maxVersion = 64
+
+// kernelName is the kernel's name of this host, made fit for a packet: the
+// kernel takes any bytes, and none at all. A worker whose host has no usable
+// name is called by its id.
+func (i identity) kernelName() string {
+	name, _ := i.kernel() // empty on error
+	name = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsGraphic(r) {
+			return '-'
+		}
+		return r
+	}, name)
+	if crm.CheckHostname(name) != nil {
+		return i.id.String()
+	}
+	return name
 }
 
 // localAddress is the source address that the kernel takes for packets to a

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	randv2 "math/rand/v2"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
@@ -73,7 +74,7 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 	}
 	p.OnReload(w.reloadCertificates(credentials))
 	w.registration = newRegistration(identity{
-		id: id, fleet: credentials.Identity().Fleet, hostname: cfg.Hostname, address: cfg.Registration.AdvertiseAddress,
+		id: id, fleet: credentials.Identity().Fleet, hostname: cfg.Hostname, kernel: os.Hostname, address: cfg.Registration.AdvertiseAddress,
 		keepAlive: cfg.Registration.KeepAlive, version: p.Build.Version,
 	}, cfg.Registration.policy(), w.connect, component(p.Log, "registration"), time.Now)
 	w.responder, err = discovery.NewResponder(cfg.Discovery,
