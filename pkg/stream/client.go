@@ -22,6 +22,7 @@ type Client struct {
 	mu       sync.Mutex
 	endpoint string
 	moved    chan struct{} // closed when endpoint changes or Retry is called
+	again    bool          // Retry was called during an attempt: the next wait is left out
 	stats    ClientStats
 	clock    clockFilter
 }
@@ -57,12 +58,16 @@ func (c *Client) SetEndpoint(addr string) {
 }
 
 // Retry ends a wait, for when its reason may have gone: new credentials were
-// loaded, or an operator asks for it. A connection is left alone.
+// loaded, or an operator asks for it. An attempt that is under way, and fails,
+// is followed by another one at once. A connection is left alone.
 func (c *Client) Retry() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stats.State == Waiting {
+	switch c.stats.State {
+	case Waiting:
 		c.wakeLocked()
+	case Connecting:
+		c.again = true
 	}
 }
 
@@ -104,10 +109,10 @@ func (c *Client) Run(ctx context.Context) error {
 func (c *Client) wait(ctx context.Context, moved <-chan struct{}, d time.Duration) {
 	c.setState(Waiting)
 	c.mu.Lock()
-	if moved != c.moved {
-		d = 0 // moved while the connection was ending
+	if moved != c.moved || c.again {
+		d = 0 // moved while the connection was ending, or asked to
 	}
-	moved = c.moved
+	moved, c.again = c.moved, false
 	c.stats.RetryAt = c.deps.Now().Add(d)
 	c.mu.Unlock()
 	timer := time.NewTimer(d)

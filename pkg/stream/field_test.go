@@ -25,6 +25,7 @@ type field struct {
 	clientConfig ClientConfig
 	serverConfig ServerConfig
 	clientClock  time.Duration                   // the worker's clock is ahead by this
+	slow         time.Duration                   // the source takes as long to give records
 	down         bool                            // no connection can be made
 	wrap         func(net.Conn) net.Conn         // of the worker's end, if not nil
 	serve        func(context.Context, net.Conn) // instead of the server, if not nil
@@ -75,7 +76,7 @@ func (f *field) start(t *testing.T) (stop func()) {
 		f.mu.Unlock()
 		return near, nil
 	}
-	f.client, err = NewClient(f.clientConfig, ClientDeps{Source: f.source, Connect: connect,
+	f.client, err = NewClient(f.clientConfig, ClientDeps{Source: slowSource{f.source, f.slow}, Connect: connect,
 		Now: func() time.Time { return time.Now().Add(f.clientClock) }, Random: func() float64 { return 0.5 }})
 	if err != nil {
 		t.Fatal(err)

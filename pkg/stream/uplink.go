@@ -36,6 +36,7 @@ type uplink struct {
 
 	room  chan struct{} // capacity 1, signalled when the window may have opened
 	asked chan question // capacity 1: a ping to be answered
+	quiet chan struct{} // closed when no more records are sent
 }
 
 func (u *uplink) run(addr string) error {
@@ -52,7 +53,10 @@ func (u *uplink) run(addr string) error {
 	defer end(nil)
 	// Stopping takes no longer than it may even when the collector reads nothing.
 	defer context.AfterFunc(u.ctx, func() { u.wire.lastWords(u.client.config.StopTimeout) })()
-	tasks.Go(func() { u.fail(end, u.send(sending, offered)) })
+	tasks.Go(func() {
+		defer close(u.quiet)
+		u.fail(end, u.send(sending, offered))
+	})
 	tasks.Go(func() { u.fail(end, u.keep(live, stopSending, addr)) })
 	err = u.receive()
 	if live.Err() != nil && refusalIn(err) == nil {
@@ -167,11 +171,13 @@ func (u *uplink) accept(m welcome, clocks exchange) {
 	u.welcomed = time.Now()
 	u.resume, u.sent, u.acked, u.window = m.resume, m.resume, m.resume, uint64(m.window)
 	u.turn, u.room, u.asked = make(chan struct{}, 1), make(chan struct{}, 1), make(chan question, 1)
+	u.quiet = make(chan struct{})
 	c.deps.Source.Acked(m.resume)
 	c.mu.Lock()
 	c.clock.add(clocks)
 	c.stats.State, c.stats.ConnectedSince = Connected, c.deps.Now()
 	c.stats.Connects++
+	c.again = false // Retry has what it wanted
 	c.stats.SentSeq, c.stats.AckedSeq, c.stats.Window = m.resume, m.resume, uint64(m.window)
 	addr := c.stats.Endpoint
 	c.mu.Unlock()

@@ -156,6 +156,11 @@ func (u *uplink) leave(live context.Context, stopSending func(), why error) erro
 	u.leaving = why // first: the collector may close as soon as it hears
 	u.mu.Unlock()
 	u.wire.lastWords(u.client.config.StopTimeout)
+	select { // what the sender has in its hands goes first: nobody reads on after the goodbye
+	case <-u.quiet:
+	case <-live.Done():
+		return nil
+	}
 	if err := u.write(appendMessage(nil, bye{})); err != nil {
 		return why
 	}
