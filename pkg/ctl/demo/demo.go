@@ -45,6 +45,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	guard, err := startCleaner(dir)
+	if err != nil {
+		return err
+	}
+	defer guard.stop()
 	fleet, err := prepare(dir, o.Interval)
 	if err != nil {
 		return fmt.Errorf("prepare the fleet: %w", err)
@@ -56,7 +61,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	var running []*process
 	defer func() { err = errors.Join(err, stopAll(o.Out, running)) }()
 	for _, daemon := range []string{model.DaemonCoordinator, model.DaemonCollector, model.DaemonWorker} {
-		p, err := start(daemon, filepath.Join(o.Bin, daemon), filepath.Join(dir, daemon+".log"),
+		if ctx.Err() != nil {
+			return nil
+		}
+		p, err := start(daemon, filepath.Join(o.Bin, daemon), filepath.Join(dir, daemon+".log"), guard.alive,
 			"run", "--config", fleet.config(daemon))
 		if err != nil {
 			return err

@@ -26,8 +26,9 @@ type process struct {
 
 // start runs a daemon in a process group of its own, so that Ctrl-C reaches
 // only the demo, which then stops the daemons in order. Should the demo itself
-// be killed, the kernel ends the daemon too.
-func start(name, binary, logPath string, args ...string) (*process, error) {
+// be killed, the kernel ends the daemon too. The daemon inherits alive, which
+// it does not know of, so that the cleaner waits for it.
+func start(name, binary, logPath string, alive *os.File, args ...string) (*process, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
@@ -35,6 +36,7 @@ func start(name, binary, logPath string, args ...string) (*process, error) {
 	defer log.Close()
 	p := &process{name: name, log: logPath, cmd: exec.Command(binary, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.ExtraFiles = []*os.File{alive}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error)
 	go func() {
@@ -77,10 +79,17 @@ func (p *process) stop() error {
 		<-p.done
 		return fmt.Errorf("stop %s: still running after %s, killed", p.name, stopGrace)
 	}
-	if p.err != nil {
+	if p.err != nil && !p.killedBy(syscall.SIGTERM) {
 		return fmt.Errorf("stop %s: %w", p.name, p.err)
 	}
 	return nil
+}
+
+// killedBy tells whether the daemon died of a signal without handling it: of
+// SIGTERM when it is stopped in its very first moments. Call it after done.
+func (p *process) killedBy(s syscall.Signal) bool {
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == s
 }
 
 // lastWords gives the end of what the daemon printed.

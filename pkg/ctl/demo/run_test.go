@@ -170,6 +170,60 @@ func TestADaemonThatFailsToStop(t *testing.T) {
 	}
 }
 
+// Whoever is stopped before it can say how dies of the signal; that is no
+// failure.
+func TestADaemonThatIsStoppedAtOnce(t *testing.T) {
+	s := newStage(t)
+	s.daemon("workerd", "echo started $name >>\"$diary\"\nexec sleep 60\n")
+	if _, err := s.run("waiting for the worker", "started coordinatord", "started collectord", "started workerd"); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+}
+
+func TestInterruptedBeforeTheStart(t *testing.T) {
+	s := newStage(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out bytes.Buffer
+	if err := Run(ctx, Options{Bin: s.bin, Interval: time.Second, Out: &out, Connect: s.connect}); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+	if started := s.entries(); len(started) != 0 || out.Len() != 0 {
+		t.Errorf("started %q and printed %q, want nothing", started, out.String())
+	}
+}
+
+// The folder goes when the last one that holds the pipe has ended, and not
+// before.
+func TestCleaner(t *testing.T) {
+	dir := t.TempDir() + "/demo's folder"
+	if err := os.MkdirAll(filepath.Join(dir, "store"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c, err := startCleaner(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := exec.Command("/bin/sh", "-c", "read -r _; rmdir \"$0/store\"", dir) // fails if the folder is gone
+	daemon.ExtraFiles = []*os.File{c.alive}
+	stop, err := daemon.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c.alive.Close() // as if this process was killed
+	stop.Close()
+	if err := daemon.Wait(); err != nil {
+		t.Errorf("the folder did not wait for the daemon: %v", err)
+	}
+	c.stop()
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the folder is left: %v", err)
+	}
+}
+
 func TestDaemonsThatAreNotThere(t *testing.T) {
 	s := newStage(t)
 	path := filepath.Join(s.bin, "collectord")
