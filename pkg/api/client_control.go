@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 // ControlClient speaks with coordinatord. Safe for concurrent use.
@@ -32,14 +34,15 @@ func (c *ControlClient) Workers(ctx context.Context, since uint64, wait time.Dur
 	return changes, err
 }
 
-// Contacts renews the leases of workers that were heard from. Long lists go in
-// several requests; the result is their sum up to the first error.
-func (c *ControlClient) Contacts(ctx context.Context, contacts []Contact) (ContactsResult, error) {
+// Contacts renews the leases of workers that were heard from, by a clock that
+// shows now. Long lists go in several requests; the result is their sum up to
+// the first error.
+func (c *ControlClient) Contacts(ctx context.Context, now model.Millis, contacts []Contact) (ContactsResult, error) {
 	var sum ContactsResult
 	for len(contacts) > 0 {
 		n := min(len(contacts), MaxContacts)
 		var result ContactsResult
-		if err := c.postJSON(ctx, PathControlContacts, Contacts{contacts[:n]}, &result); err != nil {
+		if err := c.postJSON(ctx, PathControlContacts, Contacts{Now: now, Contacts: contacts[:n]}, &result); err != nil {
 			return sum, err
 		}
 		sum.Renewed += result.Renewed

@@ -65,7 +65,11 @@ type Contact struct {
 
 // Contacts is the body of POST /v1/contacts.
 type Contacts struct {
-	Contacts []Contact `json:"contacts"`
+	// Now is the sender's clock as the request goes out: how far apart it and At
+	// are is what counts, for two hosts' clocks may differ by more than a lease.
+	// 0: At is taken by the receiver's clock.
+	Now      model.Millis `json:"now_ms,omitempty"`
+	Contacts []Contact    `json:"contacts"`
 }
 
 // ContactsResult says what became of them.

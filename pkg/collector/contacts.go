@@ -86,7 +86,8 @@ func (c *contacts) report(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, contactsTimeout)
 	defer cancel()
-	result, err := c.client.Contacts(ctx, batchOf(heard, c.now()))
+	now := c.now()
+	result, err := c.client.Contacts(ctx, model.Millis(now.UnixMilli()), batchOf(heard, now))
 	c.reported(heard, err)
 	if err != nil {
 		return // the fleet view logs that the coordinator is away

@@ -27,7 +27,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 		t.Helper()
 		client := as(t, address, who)
 		_, errWorkers := client.Workers(t.Context(), 0, 0)
-		_, errContacts := client.Contacts(t.Context(), []api.Contact{{ID: id(1)}})
+		_, errContacts := client.Contacts(t.Context(), 0, []api.Contact{{ID: id(1)}})
 		_, errStats := client.Stats(t.Context())
 		if diff := cmp.Diff([]int{workers, contacts, stats}, []int{status(errWorkers), status(errContacts), status(errStats)}); diff != "" {
 			t.Errorf("%s may call workers, contacts, stats (-want +got):\n%s", who.Identity(), diff)

@@ -118,7 +118,7 @@ func TestMetricsAreTheSameSeriesWhateverHappens(t *testing.T) {
 	c.register(wish(id(1), "web"), source())
 	c.register(&crm.ProbeAck{}, source())
 	client := as(t, address, fleet.Member(trust.RoleCollector, "hq"))
-	if _, err := client.Contacts(t.Context(), []api.Contact{{ID: id(1)}, {ID: id(2)}}); err != nil {
+	if _, err := client.Contacts(t.Context(), 0, []api.Contact{{ID: id(1)}, {ID: id(2)}}); err != nil {
 		t.Fatal(err)
 	}
 	stats, err := client.Stats(t.Context())

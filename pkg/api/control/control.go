@@ -31,7 +31,8 @@ type Registry interface {
 	// since 0, and a version that it does not remember, mean everything, with
 	// Full set.
 	Changes(ctx context.Context, since uint64) (api.WorkerChanges, error)
-	// Contacts renews leases. from is the authorised identity of the caller.
+	// Contacts renews leases. from is the authorised identity of the caller. The
+	// times are by the coordinator's clock.
 	Contacts(ctx context.Context, from string, contacts []api.Contact) (api.ContactsResult, error)
 	// Stats lists the daemon's own metrics.
 	Stats(ctx context.Context) ([]model.Metric, error)
@@ -173,6 +174,12 @@ func (h *Handlers) contacts(w http.ResponseWriter, r *http.Request, identity str
 	if len(sent.Contacts) > api.MaxContacts {
 		reply.Error(w, reply.TooLarge, fmt.Sprintf("%d contacts, at most %d in one request", len(sent.Contacts), api.MaxContacts))
 		return
+	}
+	if sent.Now != 0 {
+		behind := h.millis() - sent.Now
+		for i := range sent.Contacts {
+			sent.Contacts[i].At += behind
+		}
 	}
 	result, err := h.registry.Contacts(r.Context(), identity, sent.Contacts)
 	if err != nil {

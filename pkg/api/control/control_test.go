@@ -161,7 +161,7 @@ func TestContactsAreSplitAndSummedUp(t *testing.T) {
 	for i := range contacts {
 		contacts[i] = api.Contact{ID: id(byte(i)), At: model.Millis(1_700_000_000_000 + i)}
 	}
-	result, err := client.Contacts(t.Context(), contacts)
+	result, err := client.Contacts(t.Context(), 0, contacts)
 	if err != nil || result.Renewed != len(contacts) || len(result.Unknown) != 3 {
 		t.Errorf("got %+v, %v", result, err)
 	}
@@ -170,6 +170,22 @@ func TestContactsAreSplitAndSummedUp(t *testing.T) {
 	}
 	if r.from != "collector" {
 		t.Errorf("identity: got %q", r.from)
+	}
+}
+
+// TestContactsOfAClockThatIsBehindRenew: a collector whose clock was further
+// behind than a lease used to renew nothing.
+func TestContactsOfAClockThatIsBehindRenew(t *testing.T) {
+	r := newRegistry()
+	_, client := serve(t, r, all(byHeader)) // whose clock shows 1234
+	for _, now := range []model.Millis{1_700_000_000_000, 1100, 1234} {
+		r.contacts = nil
+		if _, err := client.Contacts(t.Context(), now, []api.Contact{{ID: id(1), At: now - 34}, {ID: id(2), At: now}}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]api.Contact{{ID: id(1), At: 1200}, {ID: id(2), At: 1234}}, r.contacts); diff != "" {
+			t.Errorf("sent at %d (-want +got):\n%s", now, diff)
+		}
 	}
 }
 
