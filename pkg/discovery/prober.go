@@ -44,7 +44,8 @@ type Prober struct {
 	log     *slog.Logger
 	wire    wire
 	targets []target
-	turn    int // whose lookup begins the round
+	turn    int     // whose lookup begins the round
+	told    *string // the interfaces of which the log was told last; nil: nothing yet
 	close   func() error
 
 	mu    sync.Mutex // guards stats
@@ -127,8 +128,8 @@ func (p *Prober) round(ctx context.Context) {
 		}
 		chosen = append(chosen, p.probeInterface(words, i))
 	}
-	if len(chosen) == 0 && len(p.targets) == 0 {
-		p.log.Warn("no interface to probe; list one under interfaces, or a host under targets")
+	if err == nil {
+		p.tell(chosen, skipped)
 	}
 	p.mu.Lock()
 	p.stats.round(chosen, skipped, err != nil)
