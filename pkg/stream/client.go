@@ -18,6 +18,7 @@ type Client struct {
 	deps    ClientDeps
 	log     *slog.Logger
 	buffers *sync.Pool
+	told    failure // used by the goroutine of Run only
 
 	mu       sync.Mutex
 	endpoint string
@@ -154,7 +155,10 @@ func (c *Client) note(addr string, up time.Duration, err error) {
 		c.stats.LastRefusal = *refusal
 	}
 	c.mu.Unlock()
-	attrs := []any{logkey.Addr, addr, logkey.Reason, end.String(), logkey.Duration, up, logkey.Err, err}
+	attrs := []any{logkey.Addr, addr, logkey.Reason, end.String(), logkey.Duration, up.Round(time.Millisecond), logkey.Err, err}
+	if up > 0 || end == EndStopped {
+		c.told = failure{}
+	}
 	switch {
 	case end == EndStopped:
 		c.log.Info("stream closed", attrs...)
@@ -163,7 +167,11 @@ func (c *Client) note(addr string, up time.Duration, err error) {
 	case up > 0:
 		c.log.Warn("stream lost", attrs...)
 	default:
-		c.log.Warn("no stream to the collector", attrs...)
+		level := slog.LevelDebug
+		if c.told.isNews(addr, end, c.deps.Now()) {
+			level = slog.LevelWarn
+		}
+		c.log.Log(context.Background(), level, "no stream to the collector", attrs...)
 	}
 }
 
