@@ -63,7 +63,10 @@ func (r *registration) Probed(probe *crm.ProbeInit, source netip.AddrPort) (disc
 		r.ignore(ignoredNoFleet)
 		return discovery.Answer{}, false
 	case probe.Ext.Fleet != r.self.fleet:
-		r.ignore(ignoredForeignFleet)
+		if r.ignore(ignoredForeignFleet) == 1 {
+			r.log.Info("the collector of another fleet calls here too; this and its further calls are only counted",
+				"fleet", probe.Ext.Fleet, "own_fleet", r.self.fleet, "collector", probe.Info.Hostname, logkey.Addr, source)
+		}
 		return discovery.Answer{}, false
 	}
 	collector := registry.Collector{Hostname: probe.Info.Hostname}
@@ -176,10 +179,12 @@ func (r *registration) logChange(before, after registry.Agent, change registry.A
 	r.log.Log(context.Background(), level, "registration changed", attrs...)
 }
 
-func (r *registration) ignore(reason string) {
+// ignore counts, and tells how often it was for that reason.
+func (r *registration) ignore(reason string) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ignored[reason]++
+	return r.ignored[reason]
 }
 
 // view returns the state and a copy of the counters.

@@ -108,6 +108,19 @@ func TestProbes(t *testing.T) {
 	f(elsewhere, "10.0.0.99:10100")
 }
 
+// The log is told of a foreign fleet, but not at every call: whoever got a
+// certificate of the wrong fleet would wonder why nothing happens.
+func TestAForeignFleetIsToldOnce(t *testing.T) {
+	r := newTested(time.Now)
+	for range 3 {
+		r.Probed(probe("factory", "hq"), at(hq))
+	}
+	got := r.log.String()
+	if strings.Count(got, "another fleet") != 1 || !strings.Contains(got, "fleet=factory own_fleet=lab collector=hq addr="+hq) {
+		t.Errorf("log is %q, want one line with both fleets and the collector", got)
+	}
+}
+
 func TestTheAnswerSaysWhoWeAre(t *testing.T) {
 	r := newTested(time.Now)
 	got, _ := r.Probed(probe(ours, "hq"), at(hq))
