@@ -133,7 +133,7 @@ func (c *filesystem) learn(found []kernel.Mount) {
 		} else {
 			m.call = &mountCall{path: c.fs.RootPath(known.Point)}
 		}
-		key := [3]string{known.Source, known.Point, known.Type}
+		key := [3]string{labelValue(known.Source), labelValue(known.Point), labelValue(known.Type)}
 		if place, twice := places[key]; twice {
 			c.mounts[place] = m
 			continue

@@ -236,6 +236,22 @@ func TestMountListChanges(t *testing.T) {
 	v.without(t, "/srv", `minor="0"`)
 }
 
+// Mounts whose labels are the same once they are text used to cost the whole
+// collector, and with FUSE any user can make such.
+func TestMountsThatDifferInWhatIsNoTextOnly(t *testing.T) {
+	h := newTestHost(t).only("filesystem")
+	long := "/" + strings.Repeat("l", 5000)
+	h.write("proc/1/mountinfo", "27 1 254:0 / / rw - ext4 /dev/vda rw\n"+
+		"40 27 0:50 / /home/u/\xff rw - fuse.sshfs u@h: rw\n41 27 0:51 / /home/u/\xfe rw - fuse.sshfs u@h: rw\n"+
+		"42 27 0:52 / "+long+"1 rw - fuse.sshfs u@h: rw\n43 27 0:53 / "+long+"2 rw - fuse.sshfs u@h: rw\n")
+	v := h.round(h.sampler())
+	v.want(t, values{
+		`node_filesystem_files{device="/dev/vda",device_error="",fstype="ext4",mountpoint="/"}`:           500,
+		`node_filesystem_files{device="u@h:",device_error="",fstype="fuse.sshfs",mountpoint="/home/u/�"}`: 500,
+	})
+	v.without(t, `minor="50"`, `minor="52"`)
+}
+
 func TestMountsOfProcessOneAreHidden(t *testing.T) {
 	h := newTestHost(t).only("filesystem")
 	h.write("proc/self/mountinfo", h.read("proc/1/mountinfo"))

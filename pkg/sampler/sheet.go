@@ -34,10 +34,14 @@ func (s *sheet) family(name, help string, kind model.MetricType, scale uint8) {
 // pairs are label names and values in any order.
 func (s *sheet) series(pairs ...string) (column int) {
 	for i, text := range pairs {
-		pairs[i] = clip(strings.ToValidUTF8(text, "�"))
+		pairs[i] = labelValue(text)
 	}
 	return s.add(model.LabelsOf(pairs...))
 }
+
+// labelValue is what series makes of a text: different bytes that are not UTF-8
+// become the same.
+func labelValue(text string) string { return clip(strings.ToValidUTF8(text, "�")) }
 
 // clip shortens what the frame format would refuse, and the collector with it.
 func clip(text string) string {
