@@ -116,6 +116,7 @@ func TestCAWithoutOptions(t *testing.T) {
 			worker, folders[i] = name, "ID"
 		}
 	}
+	slices.Sort(folders) // the id is random, and so was its place
 	if diff := cmp.Diff([]string{"ID", "cloudless-ca", "collectord", "coordinatord", "operator"}, folders); diff != "" {
 		t.Errorf("folders (-want +got):\n%s", diff)
 	}
