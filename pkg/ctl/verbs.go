@@ -43,7 +43,7 @@ func verbs() []verb {
 		{"workers", "", "list the workers: state, lease, last frame, addresses", (*command).workers},
 		{"query", "[--] EXPR", "evaluate a PromQL expression now, or at a given time", (*command).query},
 		{"ca init", "--fleet NAME", "make the fleet's certificate authority", (*command).caInit},
-		{"ca issue", "ROLE", "issue a certificate to a worker, collectord, coordinatord or operator", (*command).caIssue},
+		{"ca issue", "ROLE", "issue a certificate to a worker, a server or an operator", (*command).caIssue},
 		{"demo", "", "run a whole fleet on this machine with throw-away state", (*command).demo},
 		{"version", "", "print the version", (*command).printVersion},
 	}
