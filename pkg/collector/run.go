@@ -14,6 +14,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/api/middleware"
 	"github.com/cloudless-fleet/cloudless/pkg/api/query"
+	"github.com/cloudless-fleet/cloudless/pkg/crm"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/discovery"
@@ -68,7 +69,10 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 		return model.Fieldf("tls.cert", "%q: certificate of the role %s, want %s", cfg.TLS.Cert, c.who.Role, trust.RoleCollector)
 	}
 	if c.hostname == "" {
-		if c.hostname, err = os.Hostname(); err != nil {
+		if c.hostname, err = os.Hostname(); err == nil {
+			err = crm.CheckHostname(c.hostname)
+		}
+		if err != nil {
 			return fmt.Errorf("find the host name (hostname in the configuration sets it): %w", err)
 		}
 	}
