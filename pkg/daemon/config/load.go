@@ -127,7 +127,11 @@ func decodeDocument(v reflect.Value, path, document string, set map[string]Place
 
 func syntaxPlace(path string, err error) Place {
 	if parse, ok := errors.AsType[toml.ParseError](err); ok {
-		return Place{Source: path, Line: parse.Position.Line}
+		line := parse.Position.Line
+		if strings.Contains(parse.Message, `to end table name, but got '\n'`) {
+			line-- // here the library has counted the end of the line already
+		}
+		return Place{Source: path, Line: line}
 	}
 	return Place{Source: path}
 }

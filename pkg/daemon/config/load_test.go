@@ -158,6 +158,8 @@ func TestMistakes(t *testing.T) {
 		want           string // X stands for the path
 	}{
 		{"syntax", "name = \"a\"\nretries = = 3", "X:2: not TOML: expected value but found '=' instead (at or after key retries)"},
+		{"header not closed", "name = \"a\"\n[log\nretries = 3", "X:2: not TOML: expected '.' or ']' to end table name, but got '\\n' instead"},
+		{"key without value", "name\nretries = 3", "X:1: not TOML: expected '.' or '=', but got '\\n' instead"},
 		{"key twice", "name = \"a\"\nname = \"b\"", "X:2: not TOML: Key 'name' has already been defined (at or after key name)"},
 		{"string not closed", "name = \"a", "X:1: not TOML: unexpected EOF; expected '\"' (at or after key name)"},
 		{"unknown key", "nmae = 1", "X:1: nmae: unknown key, did you mean name?"},
