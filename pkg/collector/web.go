@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -20,7 +21,13 @@ func (c *collector) handler(queries *query.API, rows fleet.Source) http.Handler 
 	}
 	queries.Register(mux, wrap)
 	fleet.New(rows, c.now).Register(mux, wrap)
+	mux.Handle("/", wrap("none", http.HandlerFunc(nowhere)))
 	return mux
+}
+
+// nowhere answers for every path that nobody has.
+func nowhere(w http.ResponseWriter, r *http.Request) {
+	reply.Error(w, reply.NotFound, fmt.Sprintf("no endpoint %s %s; docs/api.md lists them", r.Method, r.URL.Path))
 }
 
 // readersOnly lets callers pass that show the certificate of an operator or of

@@ -72,6 +72,24 @@ func ask(t *testing.T, caller *http.Client, address string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
+// A path that nobody has is answered like the others: to members only, and in
+// the envelope.
+func TestNowhere(t *testing.T) {
+	fleet := trusttest.New(t, "lab")
+	c := newCollector(t, fleet, newOffice(row(1, registered)))
+	stranger, _ := c.as(t, fleet, nil)
+	operator, _ := c.as(t, fleet, fleet.Member(trust.RoleOperator, "me"))
+	for _, path := range []string{"/", "/metrics", "/api/v2"} {
+		if status, body := ask(t, stranger, c.address()+path); status != http.StatusUnauthorized {
+			t.Errorf("%s without a certificate: got %d %s, want 401", path, status, body)
+		}
+		status, body := ask(t, operator, c.address()+path)
+		if status != http.StatusNotFound || !strings.Contains(body, `"errorType":"not_found"`) {
+			t.Errorf("%s: got %d %s, want 404 in the envelope", path, status, body)
+		}
+	}
+}
+
 // TestStrangersDoNotGetThrough: a certificate of another fleet is worse than none.
 func TestStrangersDoNotGetThrough(t *testing.T) {
 	fleet := trusttest.New(t, "lab")
