@@ -1,11 +1,8 @@
 package collector
 
 import (
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/configtest"
 )
@@ -14,31 +11,22 @@ func TestReferenceEqualsDefaults(t *testing.T) {
 	configtest.CheckReference(t, "../../configs/collectord.toml", DefaultConfig())
 }
 
-func TestDefaultsAreValid(t *testing.T) {
-	if err := DefaultConfig().Validate(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestValidateListsEveryWrongKey(t *testing.T) {
-	for _, test := range []struct {
-		spoil func(*Config)
-		want  []string
-	}{
-		{func(c *Config) { c.Hostname = "\u202ecollector" },
-			[]string{"hostname: \"\\u202ecollector\" holds the character U+202E"}},
-		{func(c *Config) { c.Listen = ":http" },
-			[]string{`listen: ":http": want host:port, or :port for all addresses of this host`}},
-		{func(c *Config) { c.Coordinator.URL = "http://localhost:10100" },
-			[]string{`coordinator.url: "http://localhost:10100": want https://host:port`}},
-		{func(c *Config) { c.Coordinator.URL, c.Coordinator.Port = "localhost:10100", 0 }, []string{
+	configtest.CheckComplaints(t, DefaultConfig, []configtest.Spoiled[Config]{
+		{Spoil: func(c *Config) { c.Hostname = "\u202ecollector" },
+			Want: []string{"hostname: \"\\u202ecollector\" holds the character U+202E"}},
+		{Spoil: func(c *Config) { c.Listen = ":http" },
+			Want: []string{`listen: ":http": want host:port, or :port for all addresses of this host`}},
+		{Spoil: func(c *Config) { c.Coordinator.URL = "http://localhost:10100" },
+			Want: []string{`coordinator.url: "http://localhost:10100": want https://host:port`}},
+		{Spoil: func(c *Config) { c.Coordinator.URL, c.Coordinator.Port = "localhost:10100", 0 }, Want: []string{
 			`coordinator.url: "localhost:10100": want https://host:port`,
 			"coordinator.port: 0: want the UDP port of coordinatord, 1 to 65535"}},
-		{func(c *Config) { c.Query.Timeout = 5 * time.Minute },
-			[]string{"http.timeout: 2m30s: want more than query.timeout, 5m, or long queries are cut off in the middle"}},
-		{func(c *Config) { c.Store.Retention = 24 * time.Hour },
-			[]string{"store.out_of_order: 25h: want 2h to 24h (retention or less)"}},
-		{func(c *Config) {
+		{Spoil: func(c *Config) { c.Query.Timeout = 5 * time.Minute },
+			Want: []string{"http.timeout: 2m30s: want more than query.timeout, 5m, or long queries are cut off in the middle"}},
+		{Spoil: func(c *Config) { c.Store.Retention = 24 * time.Hour },
+			Want: []string{"store.out_of_order: 25h: want 2h to 24h (retention or less)"}},
+		{Spoil: func(c *Config) {
 			c.Listen, c.TLS.Cert = "", ""
 			c.Discovery.Interval, c.Discovery.Port = 1500*time.Microsecond, 0
 			c.Discovery.Interfaces = []string{"eth0", "", "a-name-of-17-bytes"}
@@ -50,7 +38,7 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			c.HTTP.MaxBody = 0
 			c.Self.Interval = time.Millisecond
 			c.Log.RepeatsPerMinute = -1
-		}, []string{
+		}, Want: []string{
 			`listen: "": want host:port, or :port for all addresses of this host`,
 			"tls.cert: want the path of a PEM file",
 			"discovery.interval: 1.5ms: want whole milliseconds",
@@ -72,16 +60,5 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			"self.interval: 1ms: want 1s to 1h",
 			"log.repeats_per_minute: -1: want at least 0",
 		}},
-	} {
-		cfg := DefaultConfig()
-		test.spoil(&cfg)
-		err := cfg.Validate()
-		if err == nil {
-			t.Errorf("no error, want %q", test.want)
-			continue
-		}
-		if diff := cmp.Diff(test.want, strings.Split(err.Error(), "\n")); diff != "" {
-			t.Errorf("complaints (-want +got):\n%s", diff)
-		}
-	}
+	})
 }

@@ -1,11 +1,8 @@
 package coordinator
 
 import (
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/configtest"
 )
@@ -14,28 +11,19 @@ func TestReferenceEqualsDefaults(t *testing.T) {
 	configtest.CheckReference(t, "../../configs/coordinatord.toml", DefaultConfig())
 }
 
-func TestDefaultsAreValid(t *testing.T) {
-	if err := DefaultConfig().Validate(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestValidateListsEveryWrongKey(t *testing.T) {
-	for _, test := range []struct {
-		spoil func(*Config)
-		want  []string
-	}{
-		{func(c *Config) { c.StateDirectory = "" },
-			[]string{"state_directory: want a folder"}},
-		{func(c *Config) { c.Control.Listen = "localhost" },
-			[]string{`control.listen: "localhost": want host:port, or :port for all addresses of this host`}},
-		{func(c *Config) { c.Control.HTTP.Timeout = 30 * time.Second },
-			[]string{"control.http.timeout: 30s: want more than 30s, for which collectord may wait for news"}},
-		{func(c *Config) { c.Registry.KeepAlive = 2 * time.Hour },
-			[]string{"registry.keep_alive: 2h: want 1s to 1h (keep_alive_min to keep_alive_max)"}},
-		{func(c *Config) { c.Registry.KeepAliveMax = time.Millisecond },
-			[]string{"registry.keep_alive_max: 1ms: want 1s to 24h (keep_alive_min or more)"}},
-		{func(c *Config) {
+	configtest.CheckComplaints(t, DefaultConfig, []configtest.Spoiled[Config]{
+		{Spoil: func(c *Config) { c.StateDirectory = "" },
+			Want: []string{"state_directory: want a folder"}},
+		{Spoil: func(c *Config) { c.Control.Listen = "localhost" },
+			Want: []string{`control.listen: "localhost": want host:port, or :port for all addresses of this host`}},
+		{Spoil: func(c *Config) { c.Control.HTTP.Timeout = 30 * time.Second },
+			Want: []string{"control.http.timeout: 30s: want more than 30s, for which collectord may wait for news"}},
+		{Spoil: func(c *Config) { c.Registry.KeepAlive = 2 * time.Hour },
+			Want: []string{"registry.keep_alive: 2h: want 1s to 1h (keep_alive_min to keep_alive_max)"}},
+		{Spoil: func(c *Config) { c.Registry.KeepAliveMax = time.Millisecond },
+			Want: []string{"registry.keep_alive_max: 1ms: want 1s to 24h (keep_alive_min or more)"}},
+		{Spoil: func(c *Config) {
 			c.TLS.CA = ""
 			c.Control.Listen, c.Control.HTTP.MaxBody = ":", 1
 			c.Discovery.Listen, c.Discovery.ReplyRate, c.Discovery.ReplyRatePerAddress = "x", 0, 1_000_001
@@ -43,7 +31,7 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			c.Registry.ForgetAfter, c.Registry.MaxWorkers = time.Second, 0
 			c.Registry.PersistInterval, c.Registry.LockTimeout = 0, time.Hour
 			c.Log.RepeatsPerMinute = -1
-		}, []string{
+		}, Want: []string{
 			"tls.ca: want the path of a PEM file",
 			`control.listen: ":": want host:port, or :port for all addresses of this host`,
 			"control.http.max_body: 1B: want 1KiB to 1GiB",
@@ -59,16 +47,5 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			"registry.lock_timeout: 1h: want 1ms to 1m",
 			"log.repeats_per_minute: -1: want at least 0",
 		}},
-	} {
-		cfg := DefaultConfig()
-		test.spoil(&cfg)
-		err := cfg.Validate()
-		if err == nil {
-			t.Errorf("no error, want %q", test.want)
-			continue
-		}
-		if diff := cmp.Diff(test.want, strings.Split(err.Error(), "\n")); diff != "" {
-			t.Errorf("complaints (-want +got):\n%s", diff)
-		}
-	}
+	})
 }

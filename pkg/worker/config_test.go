@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/configtest"
 )
 
@@ -15,34 +13,25 @@ func TestReferenceEqualsDefaults(t *testing.T) {
 	configtest.CheckReference(t, "../../configs/workerd.toml", DefaultConfig())
 }
 
-func TestDefaultsAreValid(t *testing.T) {
-	if err := DefaultConfig().Validate(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestValidateListsEveryWrongKey(t *testing.T) {
-	for _, test := range []struct {
-		spoil func(*Config)
-		want  []string
-	}{
-		{func(c *Config) { c.Hostname = "web\n1" },
-			[]string{`hostname: "web\n1" holds the character U+000A`}},
-		{func(c *Config) { c.Hostname = strings.Repeat("x", 254) },
-			[]string{`hostname: 254 bytes, at most 253`}},
-		{func(c *Config) { c.TLS.CA, c.TLS.Key = "", "" },
-			[]string{"tls.ca: want the path of a PEM file", "tls.key: want the path of a PEM file"}},
-		{func(c *Config) { c.Registration.KeepAlive = 999 * time.Millisecond },
-			[]string{"registration.keep_alive: 999ms: want 1s to 24h"}},
-		{func(c *Config) { c.Registration.KeepAlive = 25 * time.Hour },
-			[]string{"registration.keep_alive: 25h: want 1s to 24h"}},
-		{func(c *Config) { c.Registration.KeepAlive = 1500500 * time.Microsecond },
-			[]string{"registration.keep_alive: 1.5005s: want whole milliseconds"}},
-		{func(c *Config) { c.Registration.AdvertiseAddress = netip.MustParseAddr("0.0.0.0") },
-			[]string{"registration.advertise_address: 0.0.0.0: want the address of this host, without a zone"}},
-		{func(c *Config) { c.Registration.AdvertiseAddress = netip.MustParseAddr("fe80::1%eth0") },
-			[]string{"registration.advertise_address: fe80::1%eth0: want the address of this host, without a zone"}},
-		{func(c *Config) {
+	configtest.CheckComplaints(t, DefaultConfig, []configtest.Spoiled[Config]{
+		{Spoil: func(c *Config) { c.Hostname = "web\n1" },
+			Want: []string{`hostname: "web\n1" holds the character U+000A`}},
+		{Spoil: func(c *Config) { c.Hostname = strings.Repeat("x", 254) },
+			Want: []string{`hostname: 254 bytes, at most 253`}},
+		{Spoil: func(c *Config) { c.TLS.CA, c.TLS.Key = "", "" },
+			Want: []string{"tls.ca: want the path of a PEM file", "tls.key: want the path of a PEM file"}},
+		{Spoil: func(c *Config) { c.Registration.KeepAlive = 999 * time.Millisecond },
+			Want: []string{"registration.keep_alive: 999ms: want 1s to 24h"}},
+		{Spoil: func(c *Config) { c.Registration.KeepAlive = 25 * time.Hour },
+			Want: []string{"registration.keep_alive: 25h: want 1s to 24h"}},
+		{Spoil: func(c *Config) { c.Registration.KeepAlive = 1500500 * time.Microsecond },
+			Want: []string{"registration.keep_alive: 1.5005s: want whole milliseconds"}},
+		{Spoil: func(c *Config) { c.Registration.AdvertiseAddress = netip.MustParseAddr("0.0.0.0") },
+			Want: []string{"registration.advertise_address: 0.0.0.0: want the address of this host, without a zone"}},
+		{Spoil: func(c *Config) { c.Registration.AdvertiseAddress = netip.MustParseAddr("fe80::1%eth0") },
+			Want: []string{"registration.advertise_address: fe80::1%eth0: want the address of this host, without a zone"}},
+		{Spoil: func(c *Config) {
 			c.Registration.KeepAlive, c.Registration.AdvertiseAddress = 0, netip.MustParseAddr("224.0.0.1")
 			c.Registration.CoolDown = 0
 			c.Discovery.Listen, c.Discovery.AnswerRate, c.Discovery.ReadBuffer = "10300", 0, 1
@@ -53,7 +42,7 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			c.Spool.MaxBytes, c.Spool.MaxAge = 1, 0
 			c.Stream.IdleTimeout, c.Stream.BackoffMax = time.Second, 0
 			c.Log.RepeatsPerMinute = -1
-		}, []string{
+		}, Want: []string{
 			"registration.keep_alive: 0s: want 1s to 24h",
 			"registration.advertise_address: 224.0.0.1: want the address of this host, without a zone",
 			"registration.cool_down: 0s: want 1s to 24h",
@@ -71,16 +60,5 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			"stream.backoff_max: 0s: want 500ms to 1h (backoff_min or more)",
 			"log.repeats_per_minute: -1: want at least 0",
 		}},
-	} {
-		cfg := DefaultConfig()
-		test.spoil(&cfg)
-		err := cfg.Validate()
-		if err == nil {
-			t.Errorf("no error, want %q", test.want)
-			continue
-		}
-		if diff := cmp.Diff(test.want, strings.Split(err.Error(), "\n")); diff != "" {
-			t.Errorf("complaints (-want +got):\n%s", diff)
-		}
-	}
+	})
 }
