@@ -7,12 +7,14 @@
 //	0      crm          ProbeInit, ProbeAck, RegisterAck <-> JSON datagrams
 //	0      frame        schemas, frames and records <-> bytes
 //	1      kernel       /proc and /sys under an injected root
+//	1      audit        append-only log of who did what
 //	1      trust        fleet CA, certificates, TLS configurations, peer -> identity
 //	1      daemon       what every process needs: TOML, logs, signals, teardown, service
 //	2      sampler      table of collectors and their clockwork -> frames
 //	2      spool        bounded log of records until they are acknowledged
 //	2      stream       both ends of the data conversation
 //	2      discovery    both ends of probing
+//	2      admission    who may join: tokens, approval, members' keys, one process for each identity
 //	2      registry     leases, states, retry budgets, persistence
 //	2      store        frames in, storage.Queryable out
 //	3      api          HTTP: Prometheus API, fleet API, control API, typed client
