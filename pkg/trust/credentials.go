@@ -94,6 +94,45 @@ func Load(files Files, now func() time.Time) (*Credentials, error) {
 	return c, nil
 }
 
+// NewCredentials are credentials that are in no file: a certificate that was
+// issued a moment ago, with its key (Issued.Key), and the bundle by which peers
+// are judged.
+func NewCredentials(bundle Bundle, issued Issued, now func() time.Time) (*Credentials, error) {
+	c := &Credentials{now: now}
+	made, err := c.of(bundle, issued)
+	if err != nil {
+		return nil, err
+	}
+	c.current.Store(made)
+	return c, nil
+}
+
+// Use is Prepare for credentials that are in no file.
+func (c *Credentials) Use(bundle Bundle, issued Issued) error {
+	made, err := c.of(bundle, issued)
+	if err != nil {
+		return err
+	}
+	if was := c.Identity(); made.identity != was {
+		return fmt.Errorf("use certificate: %w: %s, was %s", ErrIdentityChanged, made.identity, was)
+	}
+	c.current.Store(made)
+	return nil
+}
+
+func (c *Credentials) of(bundle Bundle, issued Issued) (*material, error) {
+	const place = "issued certificate"
+	chain, err := parseCerts(issued.Cert, place)
+	if err != nil {
+		return nil, err
+	}
+	key, err := parseKey(issued.Key, place)
+	if err != nil {
+		return nil, err
+	}
+	return c.assemble(Files{CA: "bundle", Cert: place, Key: place}, bundle, chain, key)
+}
+
 // Prepare reads files, which may be others than before, and changes nothing
 // yet. Connections made after apply use what was read, established ones go on.
 // A certificate for another identity is an error (ErrIdentityChanged).
@@ -139,7 +178,6 @@ func (c *Credentials) read(files Files) (*material, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load authority: %w", err)
 	}
-	authorities := bundle.Authorities
 	chain, err := readCerts(files.Cert)
 	if err != nil {
 		return nil, fmt.Errorf("load certificate: %w", err)
@@ -148,6 +186,12 @@ func (c *Credentials) read(files Files) (*material, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load key: %w", err)
 	}
+	return c.assemble(files, bundle, chain, key)
+}
+
+// assemble checks that the parts fit together. files names them in errors.
+func (c *Credentials) assemble(files Files, bundle Bundle, chain []*x509.Certificate, key crypto.Signer) (*material, error) {
+	authorities := bundle.Authorities
 	public, ok := key.Public().(interface{ Equal(x crypto.PublicKey) bool })
 	if !ok || !public.Equal(chain[0].PublicKey) {
 		return nil, fmt.Errorf("load credentials: %q and %q: %w", files.Cert, files.Key, ErrKeyMismatch)
@@ -160,7 +204,7 @@ func (c *Credentials) read(files Files) (*material, error) {
 	for _, cert := range chain {
 		leaf.Certificate = append(leaf.Certificate, cert.Raw)
 	}
-	if identity.Role == RoleCoordinator {
+	if identity.Role.Server() {
 		// For hosts that know no more than a fingerprint, see Pinned.
 		for _, cert := range authorities {
 			leaf.Certificate = append(leaf.Certificate, cert.Raw)

@@ -21,8 +21,8 @@ type Pinned struct {
 }
 
 // Client returns the TLS configuration of a connection to the server, without
-// a certificate of its own. Coordinators show their authorities' certificates
-// along with their own, so that the pinned one can be found there; the rest is
+// a certificate of its own. Servers show their authorities' certificates along
+// with their own, so that the pinned one can be found there; the rest is
 // the TLS library's verification against that one alone, which runs before the
 // client has sent anything beyond the handshake. See also ErrPin and ErrRole.
 func (p Pinned) Client(nextProtos ...string) *tls.Config {

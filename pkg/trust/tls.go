@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ClientAuth says what a server wants of its clients.
@@ -71,6 +72,36 @@ func (c *Credentials) Client(want Role, nextProtos ...string) *tls.Config {
 		return err
 	}
 	return config
+}
+
+// Client returns the TLS configuration of a connection to a server of the role
+// want without a certificate of one's own: the server is verified, the client
+// stays unknown, as a host is whose certificate ran out.
+func (b Bundle) Client(want Role, now func() time.Time, nextProtos ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		Time:                   now,
+		SessionTicketsDisabled: true,
+		NextProtos:             nextProtos,
+		RootCAs:                poolOf(b.Authorities),
+		ServerName:             serverName(b.Fleet, want),
+		VerifyConnection: func(state tls.ConnectionState) error {
+			leaf, err := verifiedLeaf(state)
+			if err != nil {
+				return err
+			}
+			peer, err := CertificateIdentity(leaf)
+			switch {
+			case err != nil:
+				return err
+			case peer.Fleet != b.Fleet:
+				return fmt.Errorf("%w: %s", ErrForeignFleet, peer)
+			case peer.Role != want:
+				return fmt.Errorf("%w: %s, want %s", ErrRole, peer, want)
+			}
+			return nil
+		},
+	}
 }
 
 func (c *Credentials) config(m *material) *tls.Config {

@@ -1,6 +1,6 @@
 // Package authority keeps the home of a fleet: its name, its certificate
-// authority, the key that signs its discovery packets, and what is needed to
-// recognise the administrator. It promises that a fleet is there as a whole or
+// authority, the key that signs its discovery packets, a second authority for
+// browsers, and what is needed to recognise the administrator. It promises that a fleet is there as a whole or
 // not at all: fleet.json is written last and names the files that count.
 //
 // An authority lasts ten years, and can be replaced at any time without anybody
@@ -46,6 +46,7 @@ var (
 // private keys: printing it shows the fleet's name.
 type Authority struct {
 	dir      string
+	web      *trust.WebCA
 	changing sync.Mutex // one change at a time, disk included
 	current  atomic.Pointer[state]
 }

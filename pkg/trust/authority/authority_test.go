@@ -52,8 +52,8 @@ func TestFirstStartMakesAFleet(t *testing.T) {
 			t.Errorf("%s: mode %v, want 0600", entry.Name(), info.Mode())
 		}
 	}
-	if len(entries) != 4 {
-		t.Errorf("home holds %v, want four files", entries)
+	if len(entries) != 5 {
+		t.Errorf("home holds %v, want five files", entries)
 	}
 	secret := secretIn(t, dir)
 	for text, want := range map[string]bool{secret: true, strings.TrimSpace(secret): true, "": false, secret[1:]: false, strings.ToUpper(secret): false} {

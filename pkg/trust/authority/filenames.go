@@ -12,6 +12,9 @@ const (
 	manifestFile = "fleet.json"
 	beaconFile   = "beacon.key"
 	adminFile    = "admin.secret"
+	// webFile is no part of the manifest: it is made when it is missing, in homes
+	// of an earlier release too.
+	webFile = "web.pem"
 
 	authorityPrefix = "authority-"
 	authoritySuffix = ".pem"

@@ -72,6 +72,9 @@ func open(dir, fleet string, ca *trust.CA, random io.Reader, now time.Time) (*Au
 	if fleet != "" && fleet != s.manifest.Fleet {
 		return nil, fmt.Errorf("open home of the fleet: %q: %w: %q, want %q", dir, ErrFleet, s.manifest.Fleet, fleet)
 	}
+	if a.web, err = openWeb(dir, s.manifest.Fleet, random, now); err != nil {
+		return nil, fmt.Errorf("open home of the fleet: %w", err)
+	}
 	a.current.Store(s)
 	return a, nil
 }

@@ -3,6 +3,7 @@ package trusttest
 
 import (
 	"crypto/rand"
+	"crypto/x509"
 	"testing"
 	"time"
 
@@ -38,6 +39,14 @@ func (f *Fleet) Files(role trust.Role, name string) trust.Files {
 		f.t.Fatal(err)
 	}
 	return files
+}
+
+// CA is the fleet's authority.
+func (f *Fleet) CA() *trust.CA { return f.ca }
+
+// Bundle is what its members judge others by.
+func (f *Fleet) Bundle() trust.Bundle {
+	return trust.Bundle{Fleet: f.ca.Fleet(), Authorities: []*x509.Certificate{f.ca.Certificate()}}
 }
 
 // Worker issues a certificate to a worker.
