@@ -194,21 +194,29 @@ func TestWindowsShrinkWithTheNumberOfWorkers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for links, want := range map[int]uint32{0: 1 << 20, 1: 1 << 20, 4: 1 << 20, 8: 1 << 19, 1000: 64 << 10} {
-		s.links = links
+		s.links = linksOf(links)
 		if got := s.grant(); got != want {
 			t.Errorf("%d connections: window %d, want %d", links, got, want)
 		}
 	}
 	d := &downlink{server: s, granted: 1 << 20, most: 1 << 20}
-	s.links = 5
+	s.links = linksOf(5)
 	if out := d.due(nil, 0, false); len(out) != 0 {
 		t.Errorf("a fifth less was told: % x", out)
 	}
-	s.links = 8
+	s.links = linksOf(8)
 	m, _, err := parseMessage(d.due(nil, 0, false))
 	if err != nil || m != (window{1 << 19}) || d.most != 1<<20 {
 		t.Errorf("half of it: got %v, %v; want a window of %d", m, err, 1<<19)
 	}
+}
+
+func linksOf(n int) map[*downlink]struct{} {
+	links := map[*downlink]struct{}{}
+	for range n {
+		links[&downlink{}] = struct{}{}
+	}
+	return links
 }
 
 func TestContextAfterTheCollectorForgot(t *testing.T) {

@@ -23,7 +23,7 @@ type downlink struct {
 	wire    *wire
 	ctx     context.Context // ends with the server or when the worker connects again
 	cancel  context.CancelCauseFunc
-	boot    model.BootID
+	boot    model.BootID // zero before the hello; written under the server's lock
 	session Session
 	resume  uint64
 	latest  uint64        // number of the newest record read; the reader's
@@ -52,12 +52,16 @@ func (d *downlink) run() error {
 	if err != nil {
 		return err
 	}
+	p := d.named(h, received)
+	if err := d.admitted(p); err != nil {
+		return err
+	}
 	release, err := d.server.claim(d)
 	defer release()
 	if err != nil {
 		return err
 	}
-	if err := d.open(h, received); err != nil {
+	if err := d.open(p, h, received); err != nil {
 		return err
 	}
 	defer d.server.unregister(d)
@@ -100,20 +104,44 @@ func (d *downlink) hear() (hello, int64, error) {
 	return h, d.server.deps.Now().UnixNano(), nil
 }
 
-// open begins the session and welcomes the worker.
-func (d *downlink) open(h hello, received int64) error {
+// named takes over from the hello who it is; Cut knows the boot from then on.
+func (d *downlink) named(h hello, received int64) Peer {
+	d.server.mu.Lock()
+	d.boot = h.boot
+	d.server.mu.Unlock()
+	return Peer{Worker: d.worker, Boot: h.boot, Addr: d.addr, First: h.first, Next: h.next,
+		ClockOffset: time.Duration(h.clock - received)}
+}
+
+// admitted asks whether the connection may take the place of the one before.
+func (d *downlink) admitted(p Peer) error {
+	if d.server.deps.Admit == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(d.ctx, d.server.config.HelloTimeout)
 	defer cancel()
-	offset := time.Duration(h.clock - received)
-	session, err := d.server.deps.Sink.Open(ctx, Peer{Worker: d.worker, Boot: h.boot, Addr: d.addr,
-		First: h.first, Next: h.next, ClockOffset: offset})
+	err := d.server.deps.Admit(ctx, p)
+	switch {
+	case d.ctx.Err() != nil:
+		return context.Cause(d.ctx)
+	case err != nil:
+		return sinkError(fmt.Errorf("admit: %w", err))
+	}
+	return nil
+}
+
+// open begins the session and welcomes the worker.
+func (d *downlink) open(p Peer, h hello, received int64) error {
+	ctx, cancel := context.WithTimeout(d.ctx, d.server.config.HelloTimeout)
+	defer cancel()
+	session, err := d.server.deps.Sink.Open(ctx, p)
 	if err != nil {
 		if d.ctx.Err() != nil {
 			return context.Cause(d.ctx)
 		}
 		return sinkError(fmt.Errorf("open session: %w", err))
 	}
-	d.session, d.boot = session, h.boot
+	d.session = session
 	if err := d.welcome(h, received); err != nil {
 		d.close()
 		return err

@@ -31,6 +31,7 @@ const (
 	FailTimeout               // too slow
 	FailCrowded               // cut off for newcomers
 	FailFull                  // as many HTTP connections as there may be
+	FailRevoked               // a certificate that the fleet has revoked
 	numFailures
 )
 
@@ -39,7 +40,7 @@ const NumFailures = int(numFailures)
 
 var failureNames = [...]string{FailOther: "other", FailNotTLS: "not_tls", FailVersion: "tls_version", FailProtocol: "protocol",
 	FailNoCertificate: "no_certificate", FailExpired: "expired", FailUntrusted: "untrusted", FailIdentity: "identity",
-	FailRole: "role", FailRejected: "rejected", FailClosed: "closed", FailTimeout: "timeout", FailCrowded: "crowded", FailFull: "full"}
+	FailRole: "role", FailRejected: "rejected", FailClosed: "closed", FailTimeout: "timeout", FailCrowded: "crowded", FailFull: "full", FailRevoked: "revoked"}
 
 func (f Failure) String() string { return failureNames[f] }
 
@@ -54,6 +55,8 @@ func failureOf(err error) Failure {
 		return FailNotTLS
 	case isInvalid && invalid.Reason == x509.Expired:
 		return FailExpired
+	case errors.Is(err, trust.ErrRevoked):
+		return FailRevoked
 	case errors.Is(err, trust.ErrIdentity), errors.Is(err, trust.ErrForeignFleet):
 		return FailIdentity
 	case unknown, unverified:

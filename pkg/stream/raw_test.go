@@ -26,8 +26,8 @@ func serveRaw(t *testing.T, sink *testSink, config ServerConfig) (near net.Conn,
 	stats := make(chan ServerStats, 1)
 	go func() {
 		<-finished
-		if s.links != 0 || len(s.slots) != 0 || len(s.active) != 0 {
-			t.Errorf("left behind: %d links, %d slots, %d active", s.links, len(s.slots), len(s.active))
+		if len(s.links) != 0 || len(s.slots) != 0 || len(s.active) != 0 {
+			t.Errorf("left behind: %d links, %d slots, %d active", len(s.links), len(s.slots), len(s.active))
 		}
 		if _, faults := sink.snapshot(); len(faults) != 0 || sink.session != nil {
 			t.Errorf("faults %q, session open: %v", faults, sink.session != nil)

@@ -25,6 +25,7 @@ const (
 	CauseLimit                 // more series, columns or streams than granted
 	CauseFuture                // a frame too far in the future
 	CauseUnknown               // the collector does not know or admit the worker
+	CauseRevoked               // the fleet has shut the worker out
 	numCauses
 )
 
@@ -33,7 +34,7 @@ const NumCauses = int(numCauses)
 
 var causeNames = [...]string{CauseOther: "other", CauseBusy: "busy", CauseReplaced: "replaced", CauseShutdown: "shutdown",
 	CauseVersion: "version", CauseIdentity: "identity", CauseProtocol: "protocol", CauseRecord: "record",
-	CauseInternal: "internal", CauseFull: "full", CauseLimit: "limit", CauseFuture: "future", CauseUnknown: "unknown"}
+	CauseInternal: "internal", CauseFull: "full", CauseLimit: "limit", CauseFuture: "future", CauseUnknown: "unknown", CauseRevoked: "revoked"}
 
 func (c Cause) String() string { return causeNames[c.known()] }
 

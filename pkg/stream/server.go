@@ -24,8 +24,8 @@ type Server struct {
 
 	mu     sync.Mutex
 	slots  map[model.WorkerID]*slot
-	links  int                    // connections in Serve
-	active map[*downlink]struct{} // those that were welcomed
+	links  map[*downlink]struct{} // connections in Serve
+	active map[*downlink]struct{} // those of them that were welcomed
 	stats  ServerStats
 
 	totals totals
@@ -51,7 +51,7 @@ func NewServer(config ServerConfig, deps ServerDeps) (*Server, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Server{config: config, deps: deps, log: deps.Log.With(logkey.Component, "stream"),
-		buffers: newBuffers(), slots: map[model.WorkerID]*slot{}, active: map[*downlink]struct{}{}}, nil
+		buffers: newBuffers(), slots: map[model.WorkerID]*slot{}, links: map[*downlink]struct{}{}, active: map[*downlink]struct{}{}}, nil
 }
 
 // Serve speaks with the worker at the other end of conn, which who is known to
@@ -63,16 +63,14 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, who trust.Identity) {
 	d := &downlink{server: s, worker: worker, addr: addrOf(conn), since: s.deps.Now(),
 		wire: newWire(conn, s.buffers, s.config.IdleTimeout), wake: make(chan struct{}, 1)}
 	defer d.wire.release()
-	if refusal := s.enter(who, isWorker); refusal != nil {
+	d.ctx, d.cancel = context.WithCancelCause(ctx)
+	defer d.cancel(nil)
+	if refusal := s.enter(d, who, isWorker); refusal != nil {
 		s.note(d, refusal)
 		d.wire.refuse(refusal)
 		return
 	}
-	defer s.exit()
-	var cancel context.CancelCauseFunc
-	d.ctx, cancel = context.WithCancelCause(ctx)
-	defer cancel(nil)
-	d.cancel = cancel
+	defer s.exit(d)
 	// A read that waits ends when the context does.
 	defer context.AfterFunc(d.ctx, d.wire.interrupt)()
 	err := d.run()
@@ -82,25 +80,25 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, who trust.Identity) {
 	}
 }
 
-// enter admits a connection, or says why not.
-func (s *Server) enter(who trust.Identity, isWorker bool) *Refusal {
+// enter admits a connection, or says why not. From then on Cut finds it.
+func (s *Server) enter(d *downlink, who trust.Identity, isWorker bool) *Refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !isWorker {
 		return &Refusal{Cause: CauseIdentity, Permanent: true, Text: fmt.Sprintf("%v is not a worker", who)}
 	}
-	if s.links >= s.config.MaxConnections {
+	if len(s.links) >= s.config.MaxConnections {
 		return &Refusal{Cause: CauseBusy, Text: fmt.Sprintf("all %d connections are taken", s.config.MaxConnections),
 			RetryAfter: 10 * time.Second}
 	}
-	s.links++
+	s.links[d] = struct{}{}
 	return nil
 }
 
-func (s *Server) exit() {
+func (s *Server) exit(d *downlink) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.links--
+	delete(s.links, d)
 }
 
 // claim makes d the worker's only connection: the one before is ended, and its
@@ -150,7 +148,7 @@ func (s *Server) claim(d *downlink) (release func(), err error) {
 func (s *Server) grant() uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	share := s.config.WindowTotal / model.Bytes(max(1, s.links))
+	share := s.config.WindowTotal / model.Bytes(max(1, len(s.links)))
 	return uint32(max(leastWindow, min(s.config.Window, share)))
 }
 

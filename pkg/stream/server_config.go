@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -59,9 +60,16 @@ func (c ServerConfig) Validate() error {
 	)
 }
 
-// ServerDeps is what a Server works with. All but Log are required.
+// ServerDeps is what a Server works with. All but Admit and Log are required.
 type ServerDeps struct {
 	Sink Sink
+	// Admit says whether a worker that has said hello may take the place of its
+	// connection before; nil: it always may. Errors are those of Sink.Open, which
+	// is asked afterwards. Whoever is not admitted leaves the connection before
+	// as it was: a second machine with a copy of a worker's key must not be able
+	// to throw the first one out. Several goroutines ask at once; ctx bounds how
+	// long that may take.
+	Admit func(ctx context.Context, p Peer) error
 	// Now is the clock from which workers' clocks are said to differ.
 	Now func() time.Time
 	Log *slog.Logger

@@ -15,6 +15,7 @@ type ServerStats struct {
 	Streams     int // now, those that were welcomed
 
 	Opened   uint64            // streams that were welcomed, counter
+	Cut      uint64            // connections that Cut has ended, counter
 	Ended    [NumEnds]uint64   // connections by reason, counters
 	Refused  [NumCauses]uint64 // connections by the cause that the worker was told, counters
 	Rejected [NumCauses]uint64 // single records by cause, counters
@@ -62,7 +63,7 @@ func (t *totals) add(c counts) {
 func (s *Server) Stats() ServerStats {
 	s.mu.Lock()
 	stats := s.stats
-	stats.Connections, stats.Streams = s.links, len(s.active)
+	stats.Connections, stats.Streams = len(s.links), len(s.active)
 	s.mu.Unlock()
 	stats.Records, stats.Bytes, stats.Missing = s.totals.records.Load(), s.totals.bytes.Load(), s.totals.missing.Load()
 	for cause := range stats.Rejected {

@@ -21,6 +21,7 @@ import (
 type town struct {
 	t      *testing.T
 	ca     *trust.CA
+	own    *trust.Credentials
 	sink   *testSink
 	server *Server
 	port   *Port
@@ -58,7 +59,7 @@ func newCA(t testing.TB, fleet string) *trust.CA {
 func newTown(t *testing.T, change func(*PortConfig), wrap func(net.Listener) net.Listener) *town {
 	t.Helper()
 	v := &town{t: t, ca: newCA(t, "lab"), sink: newTestSink()}
-	own := credentials(t, v.ca, trust.Request{Role: trust.RoleCollector, Name: "monitor"}, time.Now)
+	v.own = credentials(t, v.ca, trust.Request{Role: trust.RoleCollector, Name: "monitor"}, time.Now)
 	var err error
 	if v.server, err = NewServer(DefaultServerConfig(), ServerDeps{Sink: sinks{testWorker: v.sink}, Now: time.Now}); err != nil {
 		t.Fatal(err)
@@ -75,7 +76,7 @@ func newTown(t *testing.T, change func(*PortConfig), wrap func(net.Listener) net
 	if change != nil {
 		change(&config)
 	}
-	v.port, err = NewPort(config, PortDeps{Listener: listener, TLS: own.Server(PortProtocols(), trust.ClientOptional), Stream: v.server.Serve})
+	v.port, err = NewPort(config, PortDeps{Listener: listener, TLS: v.own.Server(PortProtocols(), trust.ClientOptional), Stream: v.server.Serve})
 	if err != nil {
 		t.Fatal(err)
 	}
