@@ -54,6 +54,13 @@ type RegisteredWorker struct {
 	LastContact    model.Millis `json:"last_contact_ms"`
 	RetriesLeft    int          `json:"retries_left"`
 	Conflict       bool         `json:"conflict"`
+	// Boot is the process that has the worker's session: the only one whose
+	// frames are the worker's. Zero: the coordinator does not know one yet.
+	Boot model.BootID `json:"boot,omitzero"`
+	// ClockOffset is how far the worker's clock is ahead of the coordinator's.
+	ClockOffset int64 `json:"clock_offset_ms"`
+	// Labels are the fleet's own for it.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Contact says that the collector heard from a worker: it accepted a frame.

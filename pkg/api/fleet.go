@@ -49,6 +49,10 @@ type Worker struct {
 	RetriesLeft int `json:"retries_left"`
 	// Conflict says that two machines claim this id (a cloned disk).
 	Conflict bool `json:"conflict"`
+	// ClockOffset is how far the worker's clock is ahead of the coordinator's.
+	ClockOffset int64 `json:"clock_offset_ms"`
+	// Labels are the fleet's own for it.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Port is a port that a daemon of a host announced.

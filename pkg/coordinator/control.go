@@ -57,6 +57,7 @@ func row(w *registry.Worker, now time.Time) api.RegisteredWorker {
 		KeepAlive: w.KeepAlive.Milliseconds(), LeaseRemaining: leaseRemaining(w, now).Milliseconds(),
 		LastContact: model.Millis(w.LastContact.UnixMilli()),
 		RetriesLeft: w.RetriesLeft, Conflict: w.Conflict,
+		Boot: w.Boot, ClockOffset: w.ClockOffset.Milliseconds(), Labels: w.Labels,
 	}
 }
 

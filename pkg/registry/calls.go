@@ -68,6 +68,20 @@ func (r *Registry) Contact(id model.WorkerID, at time.Time) bool {
 	return r.contactLocked(id, at, r.now())
 }
 
+// KeepAlive is Contact of a worker that has just called by itself, and whose
+// clock is ahead of ours by offset.
+func (r *Registry) KeepAlive(id model.WorkerID, offset time.Duration) bool {
+	r.mu.Lock()
+	defer r.unlock()
+	e := r.livingLocked(id)
+	if e == nil {
+		return false
+	}
+	r.stats.Renewals++
+	r.stepLocked(e, Contact{Offset: offset, HasOffset: true}, r.now())
+	return true
+}
+
 // Sighting is one contact of a batch.
 type Sighting struct {
 	ID model.WorkerID
@@ -89,9 +103,8 @@ func (r *Registry) Contacts(batch []Sighting) (unknown []model.WorkerID) {
 }
 
 func (r *Registry) contactLocked(id model.WorkerID, at, now time.Time) bool {
-	e := r.known[id]
-	if e == nil || !e.isMember || e.w.State == model.Left {
-		r.stats.UnknownContacts++
+	e := r.livingLocked(id)
+	if e == nil {
 		return false
 	}
 	var c Contact
@@ -101,6 +114,16 @@ func (r *Registry) contactLocked(id model.WorkerID, at, now time.Time) bool {
 	r.stats.Renewals++
 	r.stepLocked(e, c, now)
 	return true
+}
+
+// livingLocked returns the member that can be heard, or counts that there is none.
+func (r *Registry) livingLocked(id model.WorkerID) *entry {
+	e := r.known[id]
+	if e == nil || !e.isMember || e.w.State == model.Left {
+		r.stats.UnknownContacts++
+		return nil
+	}
+	return e
 }
 
 // Leave records a member's goodbye. It is false when id is not a member.

@@ -19,6 +19,9 @@ type ProbeAck struct {
 	Source    netip.Addr     // who sent it, without the port; may be invalid when not known
 	KeepAlive time.Duration  // as declared; 0: not declared
 	Version   string
+	// Offset is how far the worker's clock is ahead of ours; it is told by whoever
+	// has proved that the worker said so.
+	Offset time.Duration
 	// Verdict is what the admission decided, Admit by default. It does not
 	// concern itself with budgets and cool-downs: Next does.
 	Verdict Verdict
@@ -33,6 +36,9 @@ type Contact struct {
 	// Ago is how long it has been, by a clock of the fleet's servers and never by
 	// the worker's. Negative counts as 0.
 	Ago time.Duration
+	// Offset is how far the worker's clock is ahead of ours, if HasOffset.
+	Offset    time.Duration
+	HasOffset bool
 }
 
 // Deadline says that the time which Worker.Deadline named may have come. One
@@ -99,7 +105,7 @@ func Verdicts() []Verdict {
 }
 
 // Action is what the caller of Next has to do: SendRegisterAck, StateChanged,
-// HostChanged, ConflictChanged, Persist or Drop.
+// HostChanged, ClockChanged, ConflictChanged, Persist or Drop.
 type Action interface{ isAction() }
 
 // SendRegisterAck answers the ProbeAck. MaxRetries is how many further attempts
@@ -119,6 +125,9 @@ type StateChanged struct{ From, To model.WorkerState }
 // HostChanged says that the worker has a new host name, address or port.
 type HostChanged struct{}
 
+// ClockChanged says that the worker's clock is off by another amount.
+type ClockChanged struct{}
+
 // ConflictChanged says that two machines with one id began (or ceased) to take
 // turns.
 type ConflictChanged struct{ Active bool }
@@ -132,6 +141,7 @@ type Drop struct{}
 func (SendRegisterAck) isAction() {}
 func (StateChanged) isAction()    {}
 func (HostChanged) isAction()     {}
+func (ClockChanged) isAction()    {}
 func (ConflictChanged) isAction() {}
 func (Persist) isAction()         {}
 func (Drop) isAction()            {}

@@ -97,6 +97,9 @@ func (d *decision) contact(e Contact) {
 	default:
 		return
 	}
+	if e.HasOffset {
+		d.clock(e.Offset)
+	}
 	at := d.now.Add(-max(e.Ago, 0))
 	if at.Before(d.w.LeaseFrom) {
 		return // older news than we have
@@ -180,6 +183,7 @@ func (d *decision) admit(e ProbeAck) {
 	w := d.w
 	d.identify(e, true)
 	d.describe(e)
+	d.clock(e.Offset)
 	d.renew(d.now)
 	d.fullBudget()
 	w.Refusal = Admit
@@ -230,6 +234,18 @@ func (d *decision) describe(e ProbeAck) {
 		w.KeepAlive, w.Version = lease, e.Version
 		d.persist = true
 	}
+}
+
+// OffsetStep is by how much a worker's clock has to be off otherwise than before
+// to be news: what the network adds to it moves all the time.
+const OffsetStep = 100 * time.Millisecond
+
+func (d *decision) clock(offset time.Duration) {
+	if (offset - d.w.ClockOffset).Abs() < OffsetStep {
+		return
+	}
+	d.w.ClockOffset = offset
+	d.out = append(d.out, ClockChanged{})
 }
 
 func (d *decision) reply(ok bool, message string, maxRetries int) {

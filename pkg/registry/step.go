@@ -23,6 +23,8 @@ func (r *Registry) stepLocked(e *entry, ev Event, now time.Time) (answer SendReg
 			if e.isMember {
 				r.noteLocked(e, noteHost, e.w.State)
 			}
+		case ClockChanged:
+			changed = true
 		case ConflictChanged:
 			changed = true
 			r.conflictLocked(e, action.Active)

@@ -28,6 +28,11 @@ type Worker struct {
 	Source   netip.Addr     // where its ProbeAck came from; invalid when it came without one
 	Version  string         // of its software; may be empty
 
+	// What follows is not kept in the file: the coordinator says it again.
+	ClockOffset time.Duration     // how far its clock is ahead of ours, as last proved; see OffsetStep
+	Boot        model.BootID      // the process that has the worker's session; zero when none has had one
+	Labels      map[string]string // the fleet's own for it; replaced, never written
+
 	FirstSeen   time.Time
 	Since       time.Time // when State was entered
 	Expirations uint64    // how often it has expired
