@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -162,7 +163,24 @@ func (c *command[C]) control(verb string, act func(service.Service) error) error
 	return nil
 }
 
-func (c *command[C]) status(context.Context, Call[C]) error {
+// status prints what systemd knows, and then what the daemon itself tells.
+func (c *command[C]) status(ctx context.Context, call Call[C]) error {
+	if c.spec.Status == nil {
+		return c.serviceStatus()
+	}
+	if c.host.systemd {
+		service := c.serviceStatus()
+		_, own := c.spec.Status(ctx, call)
+		return cmp.Or(own, service)
+	}
+	running, err := c.spec.Status(ctx, call)
+	if err == nil && !running {
+		err = errNotActive
+	}
+	return err
+}
+
+func (c *command[C]) serviceStatus() error {
 	managed, err := c.manage("status", false)
 	if err != nil {
 		return err

@@ -35,6 +35,10 @@ type Spec[C config.Validator] struct {
 	Run func(ctx context.Context, cfg C, p *Process[C]) error
 	// Verbs are commands besides those that every daemon has.
 	Verbs []Verb[C]
+	// Status, when not nil, adds to what the verb status prints: what the daemon
+	// keeps on disk of itself. It says whether the daemon runs, which counts on
+	// hosts without systemd only; elsewhere systemd knows.
+	Status func(ctx context.Context, call Call[C]) (running bool, err error)
 	// Unit is what is particular about the service.
 	Unit Unit
 	// StopTimeout bounds the orderly end; 0 means DefaultStopTimeout.
