@@ -20,6 +20,8 @@ func (m *ProbeInit) Append(dst []byte) ([]byte, error) {
 		w.raw(`, "cloudless": {"fleet": `).text(e.Fleet)
 		w.raw(`, "fleet_size": `).int(e.FleetSize)
 		w.raw(`, "interval_ms": `).millis(e.Interval)
+		w.optional("voucher", e.Voucher)
+		w.optional(sealName, e.Seal)
 		w.raw(`}`)
 	}
 	return w.finish(dst)
@@ -35,9 +37,8 @@ func (m *ProbeAck) Append(dst []byte) ([]byte, error) {
 		w.check(e.check())
 		w.raw(`, "cloudless": {"worker_id": `).text(e.WorkerID.String())
 		w.raw(`, "keep_alive_ms": `).millis(e.KeepAlive)
-		if e.Version != "" {
-			w.raw(`, "version": `).text(e.Version)
-		}
+		w.optional("version", e.Version)
+		w.optional(sealName, e.Seal)
 		w.raw(`}`)
 	}
 	return w.finish(dst)
@@ -57,12 +58,12 @@ func (m *RegisterAck) Append(dst []byte) ([]byte, error) {
 	if e := m.Ext; e != nil {
 		w.check(e.check())
 		w.raw(`, "cloudless": {"worker_id": `).text(e.WorkerID.String())
-		if e.Instance != "" {
-			w.raw(`, "instance": `).text(e.Instance)
-		}
+		w.optional("instance", e.Instance)
 		if e.State != 0 {
-			w.raw(`, "state": `).text(e.State.String())
+			w.optional("state", e.State.String())
 		}
+		w.optional("voucher", e.Voucher)
+		w.optional(sealName, e.Seal)
 		w.raw(`}`)
 	}
 	return w.finish(dst)
@@ -85,6 +86,13 @@ func (w *writer) raw(json string) *writer { w.out = append(w.out, json...); retu
 func (w *writer) text(s string)           { w.out = appendText(w.out, s) }
 func (w *writer) int(n int)               { w.out = strconv.AppendInt(w.out, int64(n), 10) }
 func (w *writer) millis(d time.Duration)  { w.int(int(d / time.Millisecond)) }
+
+// optional writes a member that is not there when it is empty.
+func (w *writer) optional(name, value string) {
+	if value != "" {
+		w.raw(`, "`).raw(name).raw(`": `).text(value)
+	}
+}
 
 // object opens an object of class c; its members follow.
 func (w *writer) object(c class) { w.raw(`{"py/object": `).text(path(w.dialect.Family, c)) }

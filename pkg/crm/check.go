@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -18,6 +19,7 @@ const (
 	maxDaemon  = 64
 	maxFleet   = 64
 	maxVersion = 64
+	maxCode    = 256 // seal and voucher; those of today have 119 and 151
 )
 
 // The checks below are made in both directions, so that Append writes nothing
@@ -113,7 +115,7 @@ func (e *ProbeInitExt) check() *Error {
 	if e.FleetSize < 0 || e.FleetSize > MaxFleetSize {
 		return refuse(BadExtension, "cloudless.fleet_size", "%d, want 0 to %d", e.FleetSize, MaxFleetSize)
 	}
-	return checkPeriod("cloudless.interval_ms", e.Interval)
+	return cmp.Or(checkPeriod("cloudless.interval_ms", e.Interval), checkCode("cloudless.voucher", e.Voucher), checkCode("cloudless.seal", e.Seal))
 }
 
 func (e *ProbeAckExt) check() *Error {
@@ -123,7 +125,7 @@ func (e *ProbeAckExt) check() *Error {
 	if err := checkPeriod("cloudless.keep_alive_ms", e.KeepAlive); err != nil {
 		return err
 	}
-	return checkText(BadExtension, "cloudless.version", e.Version, maxVersion)
+	return cmp.Or(checkText(BadExtension, "cloudless.version", e.Version, maxVersion), checkCode("cloudless.seal", e.Seal))
 }
 
 func (e *RegisterAckExt) check() *Error {
@@ -133,7 +135,32 @@ func (e *RegisterAckExt) check() *Error {
 	if e.State > model.Left {
 		return refuse(BadExtension, "cloudless.state", "%v", e.State)
 	}
-	return checkText(BadExtension, "cloudless.instance", e.Instance, maxName)
+	return cmp.Or(checkText(BadExtension, "cloudless.instance", e.Instance, maxName),
+		checkCode("cloudless.voucher", e.Voucher), checkCode("cloudless.seal", e.Seal))
+}
+
+// checkCode refuses what is not the text of a seal or voucher. Which texts are,
+// is told by package trust/packet alone; here they are bounded, and hold nothing
+// that could be mistaken for the packet around them.
+func checkCode(at, text string) *Error {
+	if len(text) > maxCode {
+		return refuse(BadExtension, at, "%d bytes, at most %d", len(text), maxCode)
+	}
+	if !isCode(text) {
+		return refuse(BadExtension, at, "want base64url")
+	}
+	return nil
+}
+
+// isCode reports whether text holds characters of base64url only.
+func isCode[T string | []byte](text T) bool {
+	for i := range len(text) {
+		c := text[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
 }
 
 func checkPeriod(at string, d time.Duration) *Error {

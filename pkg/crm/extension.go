@@ -16,7 +16,8 @@ func parseProbeInitExt(o object) (*ProbeInitExt, *Error) {
 	if x == nil {
 		return nil, err
 	}
-	e := &ProbeInitExt{Fleet: x.text("fleet"), FleetSize: x.int("fleet_size", MaxFleetSize), Interval: x.period("interval_ms")}
+	e := &ProbeInitExt{Fleet: x.text("fleet"), FleetSize: x.int("fleet_size", MaxFleetSize), Interval: x.period("interval_ms"),
+		Voucher: x.optional("voucher"), Seal: x.optional(sealName)}
 	return e, x.finish(e.check)
 }
 
@@ -25,7 +26,8 @@ func parseProbeAckExt(o object) (*ProbeAckExt, *Error) {
 	if x == nil {
 		return nil, err
 	}
-	e := &ProbeAckExt{WorkerID: x.worker("worker_id"), KeepAlive: x.period("keep_alive_ms"), Version: x.optional("version")}
+	e := &ProbeAckExt{WorkerID: x.worker("worker_id"), KeepAlive: x.period("keep_alive_ms"), Version: x.optional("version"),
+		Seal: x.optional(sealName)}
 	return e, x.finish(e.check)
 }
 
@@ -34,7 +36,8 @@ func parseRegisterAckExt(o object) (*RegisterAckExt, *Error) {
 	if x == nil {
 		return nil, err
 	}
-	e := &RegisterAckExt{WorkerID: x.worker("worker_id"), Instance: x.optional("instance"), State: x.state("state")}
+	e := &RegisterAckExt{WorkerID: x.worker("worker_id"), Instance: x.optional("instance"), State: x.state("state"),
+		Voucher: x.optional("voucher"), Seal: x.optional(sealName)}
 	return e, x.finish(e.check)
 }
 

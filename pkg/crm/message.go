@@ -70,6 +70,17 @@ type ProbeInitExt struct {
 	// Interval is the time to the collector's next ProbeInit, in whole
 	// milliseconds from 1 ms to MaxPeriod.
 	Interval time.Duration
+	// Voucher is the authority's word for the beacon that has sealed the packet,
+	// or ""; at most 256 characters of base64url, as is Seal.
+	Voucher string
+	// Seal says who has made the packet, when and for which fleet (package
+	// trust/packet); "" is an unsigned packet. What is signed is the packet
+	// without it: see AttachSeal.
+	Seal string
+	// ClockOffset is how far the sender's clock is ahead of ours, travel time
+	// included, as whoever judged the seal has found. It does not travel: Append
+	// leaves it out, Parse leaves it zero.
+	ClockOffset time.Duration
 }
 
 // ProbeAckExt is what our workers add to a ProbeAck.
@@ -81,6 +92,9 @@ type ProbeAckExt struct {
 	// Version is the worker's program version, or "". At most 64 bytes of
 	// graphic characters.
 	Version string
+	// Seal and ClockOffset as in ProbeInitExt.
+	Seal        string
+	ClockOffset time.Duration
 }
 
 // RegisterAckExt is what our coordinators add to a RegisterAck.
@@ -93,6 +107,10 @@ type RegisterAckExt struct {
 	Instance string
 	// State is the worker's state in the registry, or 0 when not told.
 	State model.WorkerState
+	// Voucher, Seal and ClockOffset as in ProbeInitExt.
+	Voucher     string
+	Seal        string
+	ClockOffset time.Duration
 }
 
 // Bounds of the extension members.
