@@ -39,7 +39,7 @@ func TestARevokedWorkerWithAnOpenStream(t *testing.T) {
 
 	began := time.Now()
 	out.Store(true)
-	if got := v.server.Cut(func(worker model.WorkerID, _ model.BootID) bool { return worker == testWorker }, revokedRefusal()); got != 1 {
+	if got := v.server.Cut(func(p Peer) bool { return p.Worker == testWorker && p.Leaf.URIs[0].Host == "lab" }, revokedRefusal()); got != 1 {
 		t.Errorf("%d connections cut, want 1", got)
 	}
 	eventually(t, "the end of the stream", func() bool { return v.server.Stats().Streams == 1 })
@@ -66,7 +66,7 @@ func TestCutReachesWhoHasNotSaidHello(t *testing.T) {
 	defer conn.Close()
 	eventually(t, "the connection", func() bool { return v.server.Stats().Connections == 1 })
 	cut := func() int {
-		return v.server.Cut(func(_ model.WorkerID, boot model.BootID) bool { return boot.IsZero() }, revokedRefusal())
+		return v.server.Cut(func(p Peer) bool { return p.Boot.IsZero() }, revokedRefusal())
 	}
 	if first, again := cut(), cut(); first != 1 || again != 0 {
 		t.Errorf("cut %d, then %d; want 1 and, as it ends already, 0", first, again)
@@ -107,7 +107,7 @@ func TestAProcessThatIsNotAdmittedDisturbsNobody(t *testing.T) {
 
 	// Now the other one is admitted: the first one's stream ends.
 	next := clone.Boot()
-	v.server.Cut(func(_ model.WorkerID, boot model.BootID) bool { return boot != next && !boot.IsZero() },
+	v.server.Cut(func(p Peer) bool { return p.Boot != next && !p.Boot.IsZero() },
 		&Refusal{Cause: CauseUnknown, Text: "another process of this worker is admitted", RetryAfter: time.Hour})
 	eventually(t, "the end of the first", func() bool { return honest.Stats().Refused[CauseUnknown] == 1 })
 }

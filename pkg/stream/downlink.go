@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -18,6 +20,7 @@ import (
 type downlink struct {
 	server  *Server
 	worker  model.WorkerID
+	leaf    *x509.Certificate // of the worker, nil when the connection is not TLS
 	addr    netip.AddrPort
 	since   time.Time
 	wire    *wire
@@ -109,7 +112,7 @@ func (d *downlink) named(h hello, received int64) Peer {
 	d.server.mu.Lock()
 	d.boot = h.boot
 	d.server.mu.Unlock()
-	return Peer{Worker: d.worker, Boot: h.boot, Addr: d.addr, First: h.first, Next: h.next,
+	return Peer{Worker: d.worker, Leaf: d.leaf, Boot: h.boot, Addr: d.addr, First: h.first, Next: h.next,
 		ClockOffset: time.Duration(h.clock - received)}
 }
 
@@ -194,4 +197,16 @@ func addrOf(conn net.Conn) netip.AddrPort {
 	}
 	at := tcp.AddrPort()
 	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+}
+
+// leafOf returns the peer's certificate, or nil if the connection has none.
+func leafOf(conn net.Conn) *x509.Certificate {
+	secured, ok := conn.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return nil
+	}
+	if shown := secured.ConnectionState().PeerCertificates; len(shown) > 0 {
+		return shown[0]
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"crypto/x509"
 	"net/netip"
 	"time"
 
@@ -36,8 +37,11 @@ type Source interface {
 // Peer is a worker that has said hello.
 type Peer struct {
 	Worker model.WorkerID // from its certificate
-	Boot   model.BootID
-	Addr   netip.AddrPort // zero when the connection has no such address
+	// Leaf is that certificate; nil when the connection is not TLS. Do not
+	// modify it.
+	Leaf *x509.Certificate
+	Boot model.BootID
+	Addr netip.AddrPort // zero when the connection has no such address
 	// First and Next say what the worker holds: records First to Next-1.
 	First, Next uint64
 	// ClockOffset is the worker's clock minus ours, as the hello says; it is too

@@ -60,7 +60,7 @@ func NewServer(config ServerConfig, deps ServerDeps) (*Server, error) {
 func (s *Server) Serve(ctx context.Context, conn net.Conn, who trust.Identity) {
 	defer conn.Close()
 	worker, isWorker := who.WorkerID()
-	d := &downlink{server: s, worker: worker, addr: addrOf(conn), since: s.deps.Now(),
+	d := &downlink{server: s, worker: worker, leaf: leafOf(conn), addr: addrOf(conn), since: s.deps.Now(),
 		wire: newWire(conn, s.buffers, s.config.IdleTimeout), wake: make(chan struct{}, 1)}
 	defer d.wire.release()
 	d.ctx, d.cancel = context.WithCancelCause(ctx)
