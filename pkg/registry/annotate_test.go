@@ -39,13 +39,14 @@ func TestWhatTheCoordinatorAddsIsNewsOnce(t *testing.T) {
 			{"a clock that is ahead", func() bool { return r.KeepAlive(testID(1), 2*time.Second) }, true},
 			{"jitter", func() bool { return r.KeepAlive(testID(1), 2*time.Second+50*time.Millisecond) }, false},
 			{"a packet that says the same", func() bool {
-				return r.ProbeAck(ProbeAck{ID: testID(1), Host: hostNamed("web", "10.0.0.1"), KeepAlive: lease, Offset: 2 * time.Second}).OK
+				return r.ProbeAck(ProbeAck{ID: testID(1), Host: hostNamed("web", "10.0.0.1"), KeepAlive: lease, Offset: 2 * time.Second, HasOffset: true}).OK
 			}, false},
+			{"a packet without a clock", func() bool { return probe(r, 1, lease).OK }, false},
 			{"a packet that says otherwise", func() bool {
-				return r.ProbeAck(ProbeAck{ID: testID(1), Host: hostNamed("web", "10.0.0.1"), KeepAlive: lease, Offset: -time.Minute}).OK
+				return r.ProbeAck(ProbeAck{ID: testID(1), Host: hostNamed("web", "10.0.0.1"), KeepAlive: lease, Offset: -time.Minute, HasOffset: true}).OK
 			}, true},
 			{"a refused packet", func() bool {
-				return !r.ProbeAck(ProbeAck{ID: testID(1), Host: hostNamed("web", "10.0.0.1"), Verdict: RefuseRevoked, Offset: time.Hour}).OK
+				return !r.ProbeAck(ProbeAck{ID: testID(1), Host: hostNamed("web", "10.0.0.1"), Verdict: RefuseRevoked, Offset: time.Hour, HasOffset: true}).OK
 			}, true}, // its budget is
 		} {
 			before := version()

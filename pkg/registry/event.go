@@ -19,9 +19,10 @@ type ProbeAck struct {
 	Source    netip.Addr     // who sent it, without the port; may be invalid when not known
 	KeepAlive time.Duration  // as declared; 0: not declared
 	Version   string
-	// Offset is how far the worker's clock is ahead of ours; it is told by whoever
-	// has proved that the worker said so.
-	Offset time.Duration
+	// Offset is how far the worker's clock is ahead of ours, if HasOffset: it was
+	// proved that the worker said so.
+	Offset    time.Duration
+	HasOffset bool
 	// Verdict is what the admission decided, Admit by default. It does not
 	// concern itself with budgets and cool-downs: Next does.
 	Verdict Verdict

@@ -183,7 +183,9 @@ func (d *decision) admit(e ProbeAck) {
 	w := d.w
 	d.identify(e, true)
 	d.describe(e)
-	d.clock(e.Offset)
+	if e.HasOffset {
+		d.clock(e.Offset)
+	}
 	d.renew(d.now)
 	d.fullBudget()
 	w.Refusal = Admit
