@@ -25,8 +25,13 @@ const (
 // limits bounds how many replies are sent: to each address, and in all. A
 // second's worth may go at once. No clock inside.
 type limits struct {
-	all       *rate.Limiter
-	each      int
+	all *rate.Limiter
+	addresses
+}
+
+// addresses are the rates of single addresses.
+type addresses struct {
+	each      int // per second
 	byAddress map[netip.Addr]*list.Element
 	recent    list.List // of *addressLimit, the most recent first
 }
@@ -38,16 +43,20 @@ type addressLimit struct {
 
 // newLimits takes rates in replies per second.
 func newLimits(all, each int) *limits {
-	return &limits{all: rate.NewLimiter(rate.Limit(all), all), each: each, byAddress: make(map[netip.Addr]*list.Element)}
+	return &limits{all: rate.NewLimiter(rate.Limit(all), all), addresses: newAddresses(each)}
 }
 
-func (l *limits) len() int { return len(l.byAddress) }
+func newAddresses(each int) addresses {
+	return addresses{each: each, byAddress: make(map[netip.Addr]*list.Element)}
+}
+
+func (l *addresses) len() int { return len(l.byAddress) }
 
 // allow says whether a reply to a packet from source may go to another
 // address. Both are counted: the source is who asks, but it is the other that
 // would suffer, and it was read from the packet.
 func (l *limits) allow(source, to netip.Addr, now time.Time) verdict {
-	if !l.of(source).AllowN(now, 1) || to != source && !l.of(to).AllowN(now, 1) {
+	if !l.allowEach(source, to, now) {
 		return limitedAddress
 	}
 	if !l.all.AllowN(now, 1) {
@@ -56,7 +65,21 @@ func (l *limits) allow(source, to netip.Addr, now time.Time) verdict {
 	return allowed
 }
 
-func (l *limits) of(address netip.Addr) *rate.Limiter {
+// allowEach is allow without the limit for all.
+func (l *addresses) allowEach(source, to netip.Addr, now time.Time) bool {
+	return l.of(source).AllowN(now, 1) && (to == source || l.of(to).AllowN(now, 1))
+}
+
+// spent reports whether an address has used up its rate. It remembers nothing.
+func (l *addresses) spent(address netip.Addr, now time.Time) bool {
+	e, ok := l.byAddress[address]
+	return ok && e.Value.(*addressLimit).limiter.TokensAt(now) < 1
+}
+
+// spend counts one, allowed or not.
+func (l *addresses) spend(address netip.Addr, now time.Time) { l.of(address).AllowN(now, 1) }
+
+func (l *addresses) of(address netip.Addr) *rate.Limiter {
 	if e, ok := l.byAddress[address]; ok {
 		l.recent.MoveToFront(e)
 		return e.Value.(*addressLimit).limiter

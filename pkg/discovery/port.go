@@ -67,6 +67,8 @@ type port struct {
 	conn  packetConn
 	log   *slog.Logger
 	close func() error
+	door  *door // nil: everything passes
+	seal  Seal  // nil: answers go unsigned
 
 	mu     sync.Mutex // guards what follows
 	heard  ListenStats
@@ -77,11 +79,14 @@ func newPort(conn packetConn, log *slog.Logger) *port {
 	return &port{conn: conn, log: log, close: sync.OnceValue(conn.Close)}
 }
 
-// A packet that was heard.
-type packet struct {
+// datagram is a packet that was heard.
+type datagram struct {
 	message crm.Message
 	size    int // bytes
 	source  netip.AddrPort
+
+	unsealed []byte // the packet without its seal; not to be kept
+	seal     string // "": none, or none in its place
 }
 
 // errUnexpected is a take's answer to a message that belongs on another port.
@@ -90,7 +95,7 @@ var errUnexpected = errors.New("unexpected message")
 // run gives every good packet to take, one at a time, until ctx ends; then it
 // closes the socket. Nothing that arrives and no error of the socket ends it
 // before.
-func (p *port) run(ctx context.Context, take func(packet) error) {
+func (p *port) run(ctx context.Context, take func(datagram) error) {
 	stop := context.AfterFunc(ctx, func() { _ = p.close() })
 	defer stop()
 	defer p.close()
@@ -116,11 +121,20 @@ func (p *port) run(ctx context.Context, take func(packet) error) {
 	}
 }
 
-func (p *port) hear(b []byte, from netip.AddrPort, take func(packet) error) {
+func (p *port) hear(b []byte, from netip.AddrPort, take func(datagram) error) {
 	p.count(func() { p.heard.Datagrams++; p.heard.Bytes += uint64(len(b)) })
+	d := datagram{size: len(b), source: from, unsealed: b}
+	if unsealed, seal, ok := crm.DetachSeal(b); ok {
+		d.unsealed, d.seal = unsealed, seal
+	}
+	if reason := p.door.screen(d); reason != trusted {
+		p.untrusted(d, verdictOf(reason))
+		return
+	}
 	message, err := crm.Parse(b)
 	if err == nil {
-		err = take(packet{message: message, size: len(b), source: from})
+		d.message = message
+		err = take(d)
 	}
 	if err == nil {
 		return
@@ -141,7 +155,7 @@ func (p *port) send(m crm.Message, to netip.AddrPort, request int) {
 		p.log.Warn("answer not sent: its destination is no single host", "to", to)
 		return
 	}
-	b, err := m.Append(make([]byte, 0, crm.MaxPacket))
+	b, err := pack(m, p.seal)
 	if err != nil {
 		p.count(func() { p.spoken.Unencodable++ })
 		p.log.Warn("answer not sent", "to", to, "err", err)

@@ -23,16 +23,21 @@ type Announcement struct {
 	// FleetSize is how many workers are known; they delay their answers
 	// accordingly. Larger than crm.MaxFleetSize counts as that.
 	FleetSize int
+	// Voucher is the authority's word for the beacon whose key seals the probes;
+	// empty without a Seal.
+	Voucher string
 }
 
 // ProberDeps is what a Prober needs from its daemon.
 type ProberDeps struct {
 	// Announce is called once a round, from the goroutine of Run.
 	Announce func(now time.Time) Announcement
-	Logger   *slog.Logger
-	Now      func() time.Time                    // nil: time.Now
-	Resolve  resolver                            // nil: the system's
-	Look     func() (all []Interface, err error) // nil: SystemInterfaces
+	// Seal signs each probe, from the goroutine of Run. nil: they go unsigned.
+	Seal    Seal
+	Logger  *slog.Logger
+	Now     func() time.Time                    // nil: time.Now
+	Resolve resolver                            // nil: the system's
+	Look    func() (all []Interface, err error) // nil: SystemInterfaces
 
 	wire wire // nil: real sockets
 }
@@ -188,7 +193,7 @@ func (p *Prober) probeTargets(ctx context.Context, words Announcement) {
 // send builds and sends one ProbeInit that asks for answers at the address
 // from, unless another is configured.
 func (p *Prober) send(words Announcement, from netip.Addr, by route) error {
-	b, err := p.packet(words, from).Append(make([]byte, 0, crm.MaxPacket))
+	b, err := pack(p.packet(words, from), p.deps.Seal)
 	if err != nil {
 		return err
 	}
@@ -207,7 +212,7 @@ func (p *Prober) packet(words Announcement, from netip.Addr) *crm.ProbeInit {
 	return &crm.ProbeInit{
 		ID:      newID(),
 		Info:    model.HostInfo{Hostname: words.Hostname, Addr: from, Ports: words.Ports, Type: model.HostCollector},
-		Ext:     &crm.ProbeInitExt{Fleet: words.Fleet, FleetSize: words.FleetSize, Interval: p.cfg.Interval},
+		Ext:     &crm.ProbeInitExt{Fleet: words.Fleet, FleetSize: words.FleetSize, Interval: p.cfg.Interval, Voucher: words.Voucher},
 		Dialect: crm.Dialect{NamedType: p.cfg.NameForm},
 	}
 }

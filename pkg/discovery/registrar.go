@@ -13,14 +13,22 @@ import (
 
 // RegistrarDeps is what a Registrar needs from its daemon.
 type RegistrarDeps struct {
-	// Register is called for every well-formed ProbeAck, one at a time, from
+	// Register is called for every ProbeAck that is believed, one at a time, from
 	// the goroutine that reads the socket: while it runs, nothing is read. It
 	// returns the reply and where to send it; false stays silent. The reply
 	// goes out in the dialect of the ProbeAck, and with its id when its own is
 	// empty. The source is the datagram's, which anybody can forge.
 	Register func(ack *crm.ProbeAck, source netip.AddrPort) (reply *crm.RegisterAck, to netip.AddrPort, ok bool)
-	Logger   *slog.Logger
-	Now      func() time.Time // nil: time.Now
+	// Judge says which ProbeAck are believed; the others are counted and not
+	// answered. nil: all of them.
+	Judge Judge
+	// Screen throws worthless packets away before they are parsed. Used with a
+	// Judge only; nil: none.
+	Screen Screen
+	// Seal signs replies that have an extension. nil: they go unsigned.
+	Seal   Seal
+	Logger *slog.Logger
+	Now    func() time.Time // nil: time.Now
 
 	conn packetConn // nil: a real socket on cfg.Listen
 }
@@ -50,8 +58,11 @@ func NewRegistrar(cfg RegistrarConfig, deps RegistrarDeps) (*Registrar, error) {
 		}
 		deps.conn = conn
 	}
-	return &Registrar{deps: deps, port: newPort(deps.conn, deps.Logger.With("component", "registrar")),
-		limits: newLimits(cfg.ReplyRate, cfg.ReplyRatePerAddress)}, nil
+	r := &Registrar{deps: deps, port: newPort(deps.conn, deps.Logger.With("component", "registrar")),
+		limits: newLimits(cfg.ReplyRate, cfg.ReplyRatePerAddress)}
+	r.port.door = newDoor(deps.Judge, deps.Screen, judgedPerReply*cfg.ReplyRatePerAddress, deps.Now)
+	r.port.seal = deps.Seal
+	return r, nil
 }
 
 // Addr is where the Registrar listens.
@@ -77,10 +88,17 @@ func (r *Registrar) Stats() RegistrarStats {
 	return s
 }
 
-func (r *Registrar) take(p packet) error {
+// judgedPerReply is how many ProbeAck of one address are verified for each that is
+// answered: a ProbeAck is a sign of life even when the reply is withheld.
+const judgedPerReply = 4
+
+func (r *Registrar) take(p datagram) error {
 	ack, ok := p.message.(*crm.ProbeAck)
 	if !ok {
 		return errUnexpected
+	}
+	if !r.port.believes(p) {
+		return nil
 	}
 	r.mu.Lock()
 	r.stats.ProbeAcks++

@@ -18,10 +18,10 @@ import (
 // the goroutine that reads the socket: they must not block. The source is the
 // sender of the datagram, which anybody can forge.
 type Handler interface {
-	// Probed is called for every well-formed ProbeInit. It returns the answer
+	// Probed is called for every ProbeInit that is believed. It returns the answer
 	// and where to send it; false stays silent.
 	Probed(probe *crm.ProbeInit, source netip.AddrPort) (Answer, bool)
-	// Acknowledged is called for every well-formed RegisterAck.
+	// Acknowledged is called for every RegisterAck that is believed.
 	Acknowledged(ack *crm.RegisterAck, source netip.AddrPort)
 }
 
@@ -36,10 +36,19 @@ type Answer struct {
 // ResponderDeps is what a Responder needs from its daemon.
 type ResponderDeps struct {
 	Handler Handler
-	Logger  *slog.Logger
-	Now     func() time.Time                    // nil: time.Now
-	Random  func(n int64) int64                 // in [0,n), called by one goroutine; nil: math/rand/v2
-	Look    func() (all []Interface, err error) // nil: SystemInterfaces
+	// Judge says which packets are believed; the others are counted and not
+	// answered. nil: all of them.
+	Judge Judge
+	// Screen throws worthless packets away before they are parsed. Used with a
+	// Judge only; nil: none.
+	Screen Screen
+	// Seal signs an answer when it is sent, after its delay; not from the goroutine
+	// that reads. nil: answers go unsigned.
+	Seal   Seal
+	Logger *slog.Logger
+	Now    func() time.Time                    // nil: time.Now
+	Random func(n int64) int64                 // in [0,n), called by one goroutine; nil: math/rand/v2
+	Look   func() (all []Interface, err error) // nil: SystemInterfaces
 
 	conn   packetConn // nil: a real socket on cfg.Listen
 	groups groups     // used when conn is set
@@ -83,6 +92,8 @@ func NewResponder(cfg ResponderConfig, deps ResponderDeps) (*Responder, error) {
 	r := &Responder{cfg: cfg, deps: deps, wake: make(chan struct{}, 1),
 		rate: rate.NewLimiter(rate.Limit(cfg.AnswerRate), max(cfg.AnswerRate, maxWaiting))}
 	r.port = newPort(deps.conn, deps.Logger.With("component", "responder"))
+	r.port.door = newDoor(deps.Judge, deps.Screen, max(judgedLeast, cfg.AnswerRate), deps.Now)
+	r.port.seal = deps.Seal
 	if cfg.Multicast {
 		r.groups = deps.groups
 	}
@@ -120,11 +131,20 @@ func (r *Responder) Stats() ResponderStats {
 	return s
 }
 
-func (r *Responder) take(p packet) error {
+// judgedLeast is how many packets per second of one address are verified at least:
+// a collector calls by every interface, and its coordinator replies.
+const judgedLeast = 20
+
+func (r *Responder) take(p datagram) error {
 	switch m := p.message.(type) {
 	case *crm.ProbeInit:
-		r.probed(m, p)
+		if r.port.believes(p) {
+			r.probed(m, p)
+		}
 	case *crm.RegisterAck:
+		if !r.port.believes(p) {
+			return nil
+		}
 		r.count(func(s *ResponderStats) { s.RegisterAcks++ })
 		r.deps.Handler.Acknowledged(m, p.source)
 	default:
@@ -133,7 +153,7 @@ func (r *Responder) take(p packet) error {
 	return nil
 }
 
-func (r *Responder) probed(probe *crm.ProbeInit, p packet) {
+func (r *Responder) probed(probe *crm.ProbeInit, p datagram) {
 	r.count(func(s *ResponderStats) { s.Probes++ })
 	answer, ok := r.deps.Handler.Probed(probe, p.source)
 	if !ok || answer.Ack == nil {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/packet"
 )
 
 // ProberStats counts what a Prober did since it was made.
@@ -88,6 +89,12 @@ type ListenStats struct {
 	Refused [crm.NumReasons]uint64
 	// Unexpected are well-formed packets that belong on another port.
 	Unexpected uint64
+	// Untrusted counts packets that the judge, or before it the screen, did not
+	// believe, by reason. They are not answered.
+	Untrusted [packet.NumReasons]uint64
+	// Limited are packets that were not judged, because their address has caused
+	// too many verifications already.
+	Limited uint64
 	// ReadErrors are errors of the socket. None of them ends the loop.
 	ReadErrors uint64
 }
@@ -114,11 +121,14 @@ type ResponderStats struct {
 	Send         SendStats
 	Probes       uint64 // ProbeInit given to the handler
 	RegisterAcks uint64 // RegisterAck given to the handler
-	Replaced     uint64 // answers that took the place of one still waiting
-	Overflow     uint64 // answers dropped because too many collectors wait for one
-	Waiting      int    // answers waiting now
-	Groups       int    // interfaces on which the multicast group is joined now
-	GroupErrors  uint64
+	// LimitedAddress are answers withheld for one address; Send.Limited are those
+	// withheld for all together.
+	LimitedAddress uint64
+	Replaced       uint64 // answers that took the place of one still waiting
+	Overflow       uint64 // answers dropped because too many collectors wait for one
+	Waiting        int    // answers waiting now
+	Groups         int    // interfaces on which the multicast group is joined now
+	GroupErrors    uint64
 }
 
 // RegistrarStats counts what a Registrar did since it was made.

@@ -4,6 +4,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
 	"github.com/cloudless-fleet/cloudless/pkg/discovery"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/packet"
 )
 
 // Listen lists what arrived on a port for discovery packets.
@@ -15,6 +16,11 @@ func Listen(m *model.Metrics, s discovery.ListenStats) {
 		m.Count(refused, help, count, "reason", crm.Reason(reason).String())
 	}
 	m.Count(refused, help, s.Unexpected, "reason", "unexpected")
+	const untrusted, why = "cloudless_discovery_untrusted_total", "Packets that were not believed, by reason."
+	for reason := packet.OK + 1; int(reason) < packet.NumReasons; reason++ {
+		m.Count(untrusted, why, s.Untrusted[reason], "reason", reason.String())
+	}
+	m.Count(untrusted, why, s.Limited, "reason", "rate_limit")
 	m.Count("cloudless_discovery_read_errors_total", "Errors of the discovery socket; none ends the daemon.", s.ReadErrors)
 }
 

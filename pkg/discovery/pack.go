@@ -1,0 +1,88 @@
+package discovery
+
+import (
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/cloudless-fleet/cloudless/pkg/crm"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/packet"
+)
+
+// pack writes a packet and seals it. What may be missing is left out when the
+// packet would be too large. A message without an extension stays unsealed.
+func pack(m crm.Message, seal Seal) ([]byte, error) {
+	if seal == nil || !extended(m) {
+		return fit(m, crm.MaxPacket)
+	}
+	b, err := fit(m, crm.MaxPacket-crm.SealOverhead-packet.SealLength)
+	if err != nil {
+		return nil, err
+	}
+	text, err := seal(b)
+	if err != nil {
+		return nil, fmt.Errorf("seal packet: %w", err)
+	}
+	return crm.AttachSeal(b, text)
+}
+
+func extended(m crm.Message) bool {
+	switch m := m.(type) {
+	case *crm.ProbeInit:
+		return m.Ext != nil
+	case *crm.ProbeAck:
+		return m.Ext != nil
+	case *crm.RegisterAck:
+		return m.Ext != nil
+	}
+	return false
+}
+
+// fit writes a packet of at most room bytes. It shortens m as far as it must.
+func fit(m crm.Message, room int) ([]byte, error) {
+	for {
+		b, err := m.Append(make([]byte, 0, crm.MaxPacket))
+		var refused *crm.Error
+		switch {
+		case errors.As(err, &refused) && refused.Reason == crm.TooLarge:
+		case err != nil:
+			return nil, err
+		case len(b) <= room:
+			return b, nil
+		}
+		if !shorten(m) {
+			return nil, fmt.Errorf("packet of %d bytes does not fit into %d", len(b), room)
+		}
+	}
+}
+
+// shorten leaves out one thing that m can do without, and reports whether there
+// was one: a worker's version; the name that the fleet shows a worker under, which
+// it is told again over the control channel; the end of a text for people.
+func shorten(m crm.Message) bool {
+	switch m := m.(type) {
+	case *crm.ProbeAck:
+		if m.Ext != nil && m.Ext.Version != "" {
+			m.Ext.Version = ""
+			return true
+		}
+	case *crm.RegisterAck:
+		if m.Ext != nil && m.Ext.Instance != "" {
+			m.Ext.Instance = ""
+			return true
+		}
+		if m.Info.Message != "" {
+			m.Info.Message = cut(m.Info.Message, len(m.Info.Message)/2)
+			return true
+		}
+	}
+	return false
+}
+
+// cut is the beginning of a text, at most so many bytes, without half a character.
+func cut(text string, most int) string {
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most]
+}
