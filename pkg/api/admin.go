@@ -31,8 +31,10 @@ const (
 	PathAdminAudit     = "/audit"     // GET ?limit=N&since=RFC3339 -> AuditLog
 	PathAdminAuthority = "/authority" // POST /authority/{prepare|switch|drop|abandon} -> FleetStatus
 	PathAdminIssue     = "/issue"     // POST IssueRequest -> Enrolment
-	PathAdminSecret    = "/secret"    // POST SecretCheck -> SecretResult; POST /secret/reset (unix socket only)
+	PathAdminSecret    = "/secret"    // POST SecretCheck -> SecretResult (collectord and the unix socket)
 	PathAdminWeb       = "/web"       // POST WebRequest -> WebCertificate (collectord only)
+
+	PathAdminSecretReset = "/secret/reset" // POST (unix socket only)
 )
 
 // HeaderActor names the person for whom collectord passes a request on, as

@@ -45,10 +45,14 @@ type envelope struct {
 	Infos     []string        `json:"infos"`
 }
 
-// caller is what both clients are made of.
+const jsonType = "application/json"
+
+// caller is what all clients are made of. Immutable.
 type caller struct {
-	base *url.URL
-	http *http.Client
+	base   *url.URL
+	http   *http.Client
+	limit  int64       // of an answer, in bytes
+	header http.Header // of every request, on top of the usual
 }
 
 func newCaller(base string, client *http.Client) (caller, error) {
@@ -63,16 +67,65 @@ func newCaller(base string, client *http.Client) (caller, error) {
 		return caller{}, errors.New("server address: no HTTP client given")
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
-	return caller{base: u, http: client}, nil
+	return caller{base: u, http: client, limit: maxAnswer}, nil
+}
+
+// straight returns a caller that follows no redirects and reads answers of at
+// most limit bytes.
+func (c caller) straight(limit int64) caller {
+	client := *c.http
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.http, c.limit = &client, limit
+	return c
+}
+
+// with returns a caller that sends one more header.
+func (c caller) with(name, value string) caller {
+	c.header = c.header.Clone()
+	if c.header == nil {
+		c.header = http.Header{}
+	}
+	c.header.Set(name, value)
+	return c
 }
 
 // get asks path with query and decodes the JSON answer into out.
 func (c caller) get(ctx context.Context, path string, query url.Values, out any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address(path, query), nil)
+	return c.call(ctx, http.MethodGet, path, query, out)
+}
+
+// call sends a request without a body.
+func (c caller) call(ctx context.Context, method, path string, query url.Values, out any) error {
+	request, err := c.request(ctx, method, path, query, nil)
 	if err != nil {
 		return err
 	}
 	return c.do(request, out)
+}
+
+func (c caller) request(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.address(path, query), body)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range c.header {
+		request.Header[name] = values
+	}
+	if request.Header.Get("Authorization") != "" || request.Header.Get("Cookie") != "" {
+		return request, c.private()
+	}
+	return request, nil
+}
+
+// ErrClear says that a secret would have gone over the network in clear.
+var ErrClear = errors.New("a password, token or session goes over https only")
+
+// private refuses to send secrets in clear.
+func (c caller) private() error {
+	if c.base.Scheme != "https" {
+		return fmt.Errorf("%s: %w", c.base, ErrClear)
+	}
+	return nil
 }
 
 // form posts values, which may be longer than an address can be.
@@ -85,11 +138,11 @@ func (c caller) postJSON(ctx context.Context, path string, body, out any) error 
 	if err != nil {
 		return err
 	}
-	return c.post(ctx, path, "application/json", b, out)
+	return c.post(ctx, path, jsonType, b, out)
 }
 
 func (c caller) post(ctx context.Context, path, contentType string, body []byte, out any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address(path, nil), bytes.NewReader(body))
+	request, err := c.request(ctx, http.MethodPost, path, nil, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -106,26 +159,43 @@ func (c caller) address(path string, query url.Values) string {
 	return address
 }
 
-// do sends request. A server's refusal is an *Error; anything else that goes
-// wrong names the address.
+// do sends request and decodes the JSON answer into out; a *[]byte gets it as it
+// is, nil nothing. A server's refusal is an *Error; anything else that goes wrong
+// names the address.
 func (c caller) do(request *http.Request, out any) error {
-	request.Header.Set("Accept", "application/json")
+	_, err := c.exchange(request, out)
+	return err
+}
+
+// exchange is do for those who want to know the header of the answer, too.
+func (c caller) exchange(request *http.Request, out any) (http.Header, error) {
+	request.Header.Set("Accept", jsonType)
 	response, err := c.http.Do(request)
 	if err != nil {
-		return err // *url.Error: it names method and address
+		return nil, err // *url.Error: it names method and address
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(response.Body, c.limit+1))
 	if err != nil {
-		return fmt.Errorf("%s %s: read answer: %w", request.Method, request.URL, err)
+		return nil, fmt.Errorf("%s %s: read answer: %w", request.Method, request.URL, err)
 	}
-	if len(body) > maxAnswer {
-		return fmt.Errorf("%s %s: answer longer than %d bytes", request.Method, request.URL, maxAnswer)
+	if int64(len(body)) > c.limit {
+		return nil, fmt.Errorf("%s %s: answer longer than %d bytes", request.Method, request.URL, c.limit)
 	}
 	if response.StatusCode/100 != 2 {
-		return refusal(response, body)
+		return nil, refusal(response, body)
 	}
-	if out == nil {
+	return response.Header, decode(request, response.StatusCode, body, out)
+}
+
+func decode(request *http.Request, status int, body []byte, out any) error {
+	if raw, asIs := out.(*[]byte); asIs {
+		if status != http.StatusNoContent {
+			*raw = body
+		}
+		return nil
+	}
+	if out == nil || status == http.StatusNoContent {
 		return nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {

@@ -58,3 +58,22 @@ func (c *ControlClient) Stats(ctx context.Context) (Stats, error) {
 	err := c.get(ctx, PathControlStats, nil, &stats)
 	return stats, err
 }
+
+// Revocations returns the revocation list as revocation.List.Snapshot gives it,
+// when its revision is another than since; nil when it stayed that for wait, at
+// most MaxWait.
+func (c *ControlClient) Revocations(ctx context.Context, since uint64, wait time.Duration) (snapshot []byte, err error) {
+	query := url.Values{"since": {strconv.FormatUint(since, 10)}}
+	if wait > 0 {
+		query.Set("wait", wait.String())
+	}
+	err = c.get(ctx, PathControlRevocations, query, &snapshot)
+	return snapshot, err
+}
+
+// Hello says who and where this collector is.
+func (c *ControlClient) Hello(ctx context.Context, hello CollectorHello) (CollectorWelcome, error) {
+	var welcome CollectorWelcome
+	err := c.postJSON(ctx, PathControlCollector, hello, &welcome)
+	return welcome, err
+}

@@ -13,7 +13,7 @@ const (
 	PathLogout     = "/api/auth/logout"    // POST
 	PathMe         = "/api/auth/me"        // GET -> Principal
 	PathAPITokens  = "/api/auth/tokens"    // GET -> APITokenList; POST APITokenRequest -> APITokenCreated; DELETE /{id}
-	PathUsers      = "/api/auth/users"     // GET -> UserList; POST UserRequest; DELETE /{name}; POST /{name}/password
+	PathUsers      = "/api/auth/users"     // GET -> UserList; POST UserRequest -> UserRow; DELETE /{name}; POST /{name}/password PasswordRequest
 	PathWebAudit   = "/api/auth/audit"     // GET ?limit=N&since=RFC3339 -> AuditLog of collectord
 	SessionCookie  = "__Host-cloudless"
 	APITokenPrefix = "cloudless_api1_"
@@ -81,11 +81,16 @@ type APITokenList struct {
 	Tokens []APITokenRow `json:"tokens"`
 }
 
-// UserRequest makes a user or sets a password.
+// UserRequest makes a user.
 type UserRequest struct {
 	Name     string `json:"name"`
 	Password string `json:"password"`
 	Scope    Scope  `json:"scope"`
+}
+
+// PasswordRequest gives a user another password.
+type PasswordRequest struct {
+	Password string `json:"password"`
 }
 
 // UserRow is one user.

@@ -10,7 +10,7 @@ import (
 // that our handlers answer (package reply). The list is closed, so that the set
 // of series, and with it the schema of a daemon's frames, never changes.
 func exportedCodes() []int {
-	return []int{200, 400, 401, 403, 404, 413, 422, 429, 499, 500, 503}
+	return []int{200, 400, 401, 403, 404, 409, 413, 421, 422, 429, 499, 500, 503}
 }
 
 // otherCode is the label of all further codes together.

@@ -52,10 +52,14 @@ func (c Config) Validate() error {
 const writeGrace = 15 * time.Second
 
 // Apply sets the limits of server that lie before any handler: how long headers
-// may take, how large they may be, and how long an idle connection is kept.
+// may take, how large they may be, and how long an idle connection is kept. Over
+// HTTP/2 a peer that is gone without a word is noticed, too, although answers
+// that last are open.
 func (c Config) Apply(server *http.Server) {
 	const headerTime, idleTime, headerBytes = 10 * time.Second, 2 * time.Minute, 64 << 10
+	const pingAfter, pongWithin, writeWithin = 15 * time.Second, 15 * time.Second, 30 * time.Second
 	server.ReadHeaderTimeout, server.IdleTimeout, server.MaxHeaderBytes = headerTime, idleTime, headerBytes
+	server.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pongWithin, WriteByteTimeout: writeWithin}
 }
 
 // Stack wraps handlers. Safe for concurrent use.
@@ -96,7 +100,7 @@ func (s *Stack) serve(rec *recorder, r *http.Request, next http.Handler) {
 	control, started := http.NewResponseController(rec), time.Now()
 	_ = control.SetReadDeadline(started.Add(s.config.Timeout))
 	_ = control.SetWriteDeadline(started.Add(s.config.Timeout + writeGrace))
-	ctx, cancel := context.WithTimeout(r.Context(), s.config.Timeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), limited{}, r.Context()), s.config.Timeout)
 	defer cancel()
 	r = r.WithContext(ctx)
 	r.Body = http.MaxBytesReader(rec.ResponseWriter, r.Body, int64(s.config.MaxBody))

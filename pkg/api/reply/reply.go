@@ -11,8 +11,8 @@ import (
 // Kind is the errorType of an error answer.
 type Kind string
 
-// The kinds of Prometheus, and four of ours (unauthorized, forbidden,
-// too_large, busy).
+// The kinds of Prometheus, and six of ours (unauthorized, forbidden, conflict,
+// too_large, misdirected, busy).
 const (
 	BadData      Kind = "bad_data"
 	Execution    Kind = "execution"
@@ -23,7 +23,9 @@ const (
 	NotFound     Kind = "not_found"
 	Unauthorized Kind = "unauthorized"
 	Forbidden    Kind = "forbidden"
+	Conflict     Kind = "conflict"
 	TooLarge     Kind = "too_large"
+	Misdirected  Kind = "misdirected"
 	Busy         Kind = "busy"
 )
 
@@ -48,6 +50,10 @@ func (k Kind) Status() int {
 		return http.StatusUnauthorized
 	case Forbidden:
 		return http.StatusForbidden
+	case Conflict:
+		return http.StatusConflict
+	case Misdirected:
+		return http.StatusMisdirectedRequest
 	case TooLarge:
 		return http.StatusRequestEntityTooLarge
 	case Busy:
