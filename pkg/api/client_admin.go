@@ -162,6 +162,9 @@ func (c *AdminClient) Issue(ctx context.Context, r IssueRequest) (enrolment Enro
 
 // CheckSecret asks whether secret is the admin secret.
 func (c *AdminClient) CheckSecret(ctx context.Context, secret string) (bool, error) {
+	if err := c.private(); err != nil {
+		return false, err
+	}
 	var result SecretResult
 	err := c.send(ctx, PathAdminSecret, SecretCheck{Secret: secret}, &result)
 	return result.OK, err

@@ -95,6 +95,9 @@ func (c *Client) Users(ctx context.Context) (list UserList, err error) {
 
 // CreateUser makes a user.
 func (c *Client) CreateUser(ctx context.Context, r UserRequest) (user UserRow, err error) {
+	if err := c.private(); err != nil {
+		return UserRow{}, err
+	}
 	err = c.postJSON(ctx, PathUsers, r, &user)
 	return user, err
 }
@@ -106,6 +109,9 @@ func (c *Client) RemoveUser(ctx context.Context, name string) error {
 
 // SetPassword gives a user another password, and ends his sessions.
 func (c *Client) SetPassword(ctx context.Context, name, password string) error {
+	if err := c.private(); err != nil {
+		return err
+	}
 	return c.postJSON(ctx, PathUsers+"/"+url.PathEscape(name)+"/password", PasswordRequest{Password: password}, nil)
 }
 

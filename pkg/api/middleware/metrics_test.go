@@ -37,7 +37,7 @@ func TestMetricsOfAHandler(t *testing.T) {
 		"cloudless_http_requests_total code=404 handler=query":               2,
 		"cloudless_http_requests_total code=" + otherCode + " handler=query": 4,
 	}
-	for _, code := range []string{"400", "401", "403", "413", "422", "429", "499", "500", "503"} {
+	for _, code := range []string{"400", "401", "403", "409", "413", "421", "422", "429", "499", "500", "503"} {
 		want["cloudless_http_requests_total code="+code+" handler=query"] = 0
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -61,7 +61,7 @@ func TestSeriesDoNotDependOnWhatWasAnswered(t *testing.T) {
 
 func TestEveryKindOfAnswerHasItsSeries(t *testing.T) {
 	kinds := []reply.Kind{reply.BadData, reply.Execution, reply.Canceled, reply.Timeout, reply.Internal, reply.Unavailable,
-		reply.NotFound, reply.Unauthorized, reply.Forbidden, reply.TooLarge, reply.Busy}
+		reply.NotFound, reply.Unauthorized, reply.Forbidden, reply.Conflict, reply.Misdirected, reply.TooLarge, reply.Busy}
 	for _, kind := range kinds {
 		if !slices.Contains(exportedCodes(), kind.Status()) {
 			t.Errorf("%s: status %d is not exported", kind, kind.Status())
