@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -52,10 +53,14 @@ func checkName(reason Reason, at, text string, most int) *Error {
 	return checkText(reason, at, text, most)
 }
 
-// maxSpelledName is what a host name may take in our own packets, where a
-// character outside ASCII is spelled in 6 or 12 bytes. With all else as long as
-// it may be, and in the longest dialect, a ProbeAck has about 330 bytes left.
-const maxSpelledName = 320
+// What a host name may take in our own packets, where a character outside ASCII
+// is spelled in 6 or 12 bytes. A sealed ProbeAck in the longest dialect, with all
+// else as long as it may be but without its version, has 280 bytes left; a sealed
+// ProbeInit, which carries a voucher as well, 96 in its shortest spelling.
+const (
+	maxSpelledName      = 280
+	maxSpelledCollector = 96
+)
 
 // CheckHostname says why no packet can carry name as the name of a host; nil
 // when every one can.
@@ -63,11 +68,32 @@ func CheckHostname(name string) error {
 	if err := checkName(BadValue, "", name, maxName); err != nil {
 		return errors.New(err.Detail)
 	}
-	if size := len(appendText(nil, name)) - len(`""`); size > maxSpelledName {
+	if size := spelled(name); size > maxSpelledName {
 		return fmt.Errorf("%d bytes as packets spell it, at most %d: characters outside ASCII take 6 or 12", size, maxSpelledName)
 	}
 	return nil
 }
+
+// CollectorHostname is the name that a sealed ProbeInit carries for a collector's
+// host: name itself if there is room for it in every one of them, else its first
+// label, or as much of that as there is room for. Workers show it to people; they
+// tell collectors apart by address.
+func CollectorHostname(name string) string {
+	if spelled(name) <= maxSpelledCollector {
+		return name
+	}
+	if label, _, _ := strings.Cut(name, "."); label != "" {
+		name = label
+	}
+	for spelled(name) > maxSpelledCollector {
+		_, size := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-size]
+	}
+	return name
+}
+
+// spelled is how many bytes a text takes between its quotes.
+func spelled(text string) int { return len(appendText(nil, text)) - len(`""`) }
 
 func checkHost(h *model.HostInfo) *Error {
 	if err := checkName(BadValue, "info.hostname", h.Hostname, maxName); err != nil {

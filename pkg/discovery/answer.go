@@ -37,22 +37,27 @@ type waitingAnswer struct {
 	request int // size in bytes of the probe it answers
 }
 
-// put adds an answer. One to the same destination takes the waiting one's
-// place and keeps its time: a collector that probes often is neither answered
-// more often nor kept waiting for ever. When full, a new one is dropped.
-func (w *waiting) put(a waitingAnswer) (replaced, dropped bool) {
+// replace puts an answer in the place of one that waits for the same
+// destination, if there is one, and keeps its time: a collector that probes often
+// is neither answered more often nor kept waiting for ever.
+func (w *waiting) replace(a waitingAnswer) bool {
 	for i := range w.answers {
 		if w.answers[i].to == a.to {
 			a.due = w.answers[i].due
 			w.answers[i] = a
-			return true, false
+			return true
 		}
 	}
+	return false
+}
+
+// add adds an answer to another destination; false when too many wait.
+func (w *waiting) add(a waitingAnswer) bool {
 	if len(w.answers) == maxWaiting {
-		return false, true
+		return false
 	}
 	w.answers = append(w.answers, a)
-	return false, false
+	return true
 }
 
 // take removes and returns an answer that is due, if there is one.

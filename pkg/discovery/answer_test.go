@@ -42,17 +42,17 @@ func TestWaiting(t *testing.T) {
 		t.Error("something waits in an empty table")
 	}
 	for port := range uint16(maxWaiting) {
-		if replaced, dropped := w.put(at(port+1, 100-int(port))); replaced || dropped {
-			t.Errorf("answer %d: replaced %v, dropped %v", port, replaced, dropped)
+		if a := at(port+1, 100-int(port)); w.replace(a) || !w.add(a) {
+			t.Errorf("answer %d was not added", port)
 		}
 	}
-	if _, dropped := w.put(at(99, 1)); !dropped {
+	if w.add(at(99, 1)) {
 		t.Error("one too many was taken")
 	}
 	// A second answer to the same place waits no longer and no shorter.
 	second := at(1, 1)
 	second.request = 77
-	if replaced, _ := w.put(second); !replaced {
+	if !w.replace(second) {
 		t.Error("a second answer did not replace the first")
 	}
 	for port := uint16(maxWaiting); port >= 1; port-- {

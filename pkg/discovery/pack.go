@@ -56,14 +56,21 @@ func fit(m crm.Message, room int) ([]byte, error) {
 	}
 }
 
-// shorten leaves out one thing that m can do without, and reports whether there
-// was one: a worker's version; the name that the fleet shows a worker under, which
-// it is told again over the control channel; the end of a text for people.
+// shorten makes m shorter by something it can do without, and reports whether
+// there was such: the long spelling of a probe's type, which legacy daemons write
+// shorter themselves; a part of a worker's version; the name that the fleet shows
+// a worker under, which it is told again over the control channel; the end of a
+// text for people.
 func shorten(m crm.Message) bool {
 	switch m := m.(type) {
+	case *crm.ProbeInit:
+		if !m.Dialect.NamedType {
+			m.Dialect.NamedType = true
+			return true
+		}
 	case *crm.ProbeAck:
 		if m.Ext != nil && m.Ext.Version != "" {
-			m.Ext.Version = ""
+			m.Ext.Version = half(m.Ext.Version)
 			return true
 		}
 	case *crm.RegisterAck:
@@ -72,15 +79,16 @@ func shorten(m crm.Message) bool {
 			return true
 		}
 		if m.Info.Message != "" {
-			m.Info.Message = cut(m.Info.Message, len(m.Info.Message)/2)
+			m.Info.Message = half(m.Info.Message)
 			return true
 		}
 	}
 	return false
 }
 
-// cut is the beginning of a text, at most so many bytes, without half a character.
-func cut(text string, most int) string {
+// half is the first half of a text that is not empty, without half a character.
+func half(text string) string {
+	most := len(text) / 2
 	for most > 0 && !utf8.RuneStart(text[most]) {
 		most--
 	}

@@ -16,6 +16,7 @@ import (
 
 // Announcement is what a collector tells of itself in a probe.
 type Announcement struct {
+	// Hostname is sealed as crm.CollectorHostname makes it.
 	Hostname string
 	// Ports must hold model.DaemonCoordinator, where the answers go.
 	Ports []model.PortInfo
@@ -209,9 +210,13 @@ func (p *Prober) packet(words Announcement, from netip.Addr) *crm.ProbeInit {
 	if from.Is6() && from.IsLinkLocalUnicast() {
 		from = netip.Addr{}
 	}
+	hostname := words.Hostname
+	if p.deps.Seal != nil { // which takes its room whatever the route
+		hostname = crm.CollectorHostname(hostname)
+	}
 	return &crm.ProbeInit{
 		ID:      newID(),
-		Info:    model.HostInfo{Hostname: words.Hostname, Addr: from, Ports: words.Ports, Type: model.HostCollector},
+		Info:    model.HostInfo{Hostname: hostname, Addr: from, Ports: words.Ports, Type: model.HostCollector},
 		Ext:     &crm.ProbeInitExt{Fleet: words.Fleet, FleetSize: words.FleetSize, Interval: p.cfg.Interval, Voucher: words.Voucher},
 		Dialect: crm.Dialect{NamedType: p.cfg.NameForm},
 	}

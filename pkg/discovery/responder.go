@@ -65,6 +65,7 @@ type Responder struct {
 
 	mu      sync.Mutex // guards what follows
 	waiting waiting
+	limits  addresses      // of answers, per address that asks or is answered
 	stats   ResponderStats // Listen and Send are the port's
 }
 
@@ -89,7 +90,7 @@ func NewResponder(cfg ResponderConfig, deps ResponderDeps) (*Responder, error) {
 		}
 		deps.conn, deps.groups = conn, groupsOf(conn, cfg.Group)
 	}
-	r := &Responder{cfg: cfg, deps: deps, wake: make(chan struct{}, 1),
+	r := &Responder{cfg: cfg, deps: deps, limits: newAddresses(max(cfg.AnswerRate/2, 1)), wake: make(chan struct{}, 1),
 		rate: rate.NewLimiter(rate.Limit(cfg.AnswerRate), max(cfg.AnswerRate, maxWaiting))}
 	r.port = newPort(deps.conn, deps.Logger.With("component", "responder"))
 	r.port.door = newDoor(deps.Judge, deps.Screen, max(judgedLeast, cfg.AnswerRate), deps.Now)
@@ -163,7 +164,7 @@ func (r *Responder) probed(probe *crm.ProbeInit, p datagram) {
 	if answer.Ack.ID == "" {
 		answer.Ack.ID = probe.ID
 	}
-	r.put(waitingAnswer{due: r.deps.Now().Add(r.delay(probe)), to: answer.To, ack: answer.Ack, request: p.size})
+	r.put(p.source.Addr(), waitingAnswer{due: r.deps.Now().Add(r.delay(probe)), to: answer.To, ack: answer.Ack, request: p.size})
 }
 
 // delay is a random time within the fleet's window.
@@ -175,13 +176,16 @@ func (r *Responder) delay(probe *crm.ProbeInit) time.Duration {
 	return time.Duration(r.deps.Random(int64(AnswerWindow(size, r.cfg.MaxDelay)) + 1))
 }
 
-func (r *Responder) put(a waitingAnswer) {
+// put lets an answer wait, unless its address had too many. One address gets half
+// of what all get together, so that none keeps the others from being answered.
+func (r *Responder) put(source netip.Addr, a waitingAnswer) {
 	r.mu.Lock()
-	replaced, dropped := r.waiting.put(a)
-	if replaced {
-		r.stats.Replaced++
-	}
-	if dropped {
+	switch {
+	case r.waiting.replace(a):
+		r.stats.Replaced++ // and costs nothing
+	case !r.limits.allowEach(source, a.to.Addr(), r.deps.Now()):
+		r.stats.LimitedAddress++
+	case !r.waiting.add(a):
 		r.stats.Overflow++
 	}
 	r.mu.Unlock()

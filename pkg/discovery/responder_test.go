@@ -150,7 +150,8 @@ func TestCollectorsAreBounded(t *testing.T) {
 		conn := newFakeConn()
 		r := responder(t, DefaultResponderConfig(), ResponderDeps{Handler: &worker{}, Random: late, conn: conn})
 		for i := range 40 {
-			conn.arrive(t, probeOf("collector", hostAddr(i+1).String(), 0), "192.0.2.1:10120")
+			host := hostAddr(i + 1)
+			conn.arrive(t, probeOf("collector", host.String(), 0), netip.AddrPortFrom(host, 10120).String())
 		}
 		time.Sleep(50 * time.Millisecond)
 		synctest.Wait()
@@ -174,7 +175,8 @@ func TestAnswerRate(t *testing.T) {
 		r := responder(t, cfg, ResponderDeps{Handler: &worker{}, conn: conn})
 		const seconds = 10
 		for i := range seconds * 100 {
-			conn.arrive(t, probeOf("collector", hostAddr(i+1).String(), 0), "192.0.2.1:10120")
+			host := hostAddr(i + 1)
+			conn.arrive(t, probeOf("collector", host.String(), 0), netip.AddrPortFrom(host, 10120).String())
 			time.Sleep(10 * time.Millisecond)
 		}
 		synctest.Wait()
@@ -186,6 +188,36 @@ func TestAnswerRate(t *testing.T) {
 			t.Errorf("%d withheld of %d, %d sent", got, seconds*100, sent)
 		}
 	})
+}
+
+// One address that asks, or is named as the one to answer, gets half of the rate
+// at most.
+func TestAnswerRateOfOneAddress(t *testing.T) {
+	f := func(name string, of func(i int) (collector, source netip.Addr)) {
+		synctest.Test(t, func(t *testing.T) {
+			conn := newFakeConn()
+			cfg := DefaultResponderConfig()
+			cfg.MaxDelay = 0
+			r := responder(t, cfg, ResponderDeps{Handler: &worker{}, conn: conn})
+			const seconds = 10
+			for i := range seconds * 50 {
+				collector, source := of(i)
+				conn.arrive(t, probeOf("collector", collector.String(), 0), netip.AddrPortFrom(source, 10120).String())
+				time.Sleep(20 * time.Millisecond)
+			}
+			synctest.Wait()
+			sent := len(conn.sent())
+			if most := (seconds + 1) * cfg.AnswerRate / 2; sent > most || sent < most-cfg.AnswerRate/2 {
+				t.Errorf("%s: %d answers in %d s, want at most %d and not much less", name, sent, seconds, most)
+			}
+			if got := r.Stats(); got.LimitedAddress != uint64(seconds*50-sent) {
+				t.Errorf("%s: stats %+v, want all others limited", name, got)
+			}
+		})
+	}
+	one := netip.MustParseAddr("192.0.2.1")
+	f("one source", func(i int) (netip.Addr, netip.Addr) { return hostAddr(i + 1), one })
+	f("one victim", func(i int) (netip.Addr, netip.Addr) { return one, hostAddr(i + 1) })
 }
 
 func TestDestinationsThatAreNoHost(t *testing.T) {
