@@ -14,6 +14,8 @@ type Config struct {
 	// Keep is the number of files put aside that are kept. More of them reach
 	// further back and take more disk; what drops out is gone.
 	Keep int `toml:"keep"`
+	// Daemon is what entries without one get: the name of this daemon.
+	Daemon string `toml:"-"`
 }
 
 // DefaultConfig takes at most 144 MiB, about 500,000 entries.

@@ -13,6 +13,7 @@ var ErrClosed = errors.New("audit log is closed")
 // Log is an audit log. Safe for concurrent use.
 type Log struct {
 	now      func() time.Time
+	daemon   string
 	repaired int64
 
 	writing sync.Mutex // held for the disk, never while mu is
@@ -39,14 +40,14 @@ func Open(path string, cfg Config, now func() time.Time) (*Log, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("audit log %q: %w", path, err)
 	}
-	l := &Log{now: now, files: files{path: path, max: int64(cfg.MaxBytes), keep: cfg.Keep}, fold: newFold()}
+	l := &Log{now: now, daemon: cfg.Daemon, files: files{path: path, max: int64(cfg.MaxBytes), keep: cfg.Keep}, fold: newFold()}
 	torn, err := l.files.open()
 	if err != nil {
 		return nil, fmt.Errorf("audit log %q: %w", path, err)
 	}
 	if l.repaired = torn; torn > 0 {
 		err := l.Append(Entry{What: Repaired, Who: "audit log", OK: true,
-			Detail: fmt.Sprintf("the last line was cut off after %d bytes, by a crash or a full disk; it is left as it was, and what it would have told was not done", torn)})
+			Detail: fmt.Sprintf("the last line was cut off after %d bytes, by a crash or a full disk; it is left as it was; nobody was told that it had been written", torn)})
 		if err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
@@ -59,7 +60,8 @@ func Open(path string, cfg Config, now func() time.Time) (*Log, error) {
 func (l *Log) Repaired() int64 { return l.repaired }
 
 // Append writes one entry and returns when it is on disk; entries of callers at
-// the same time share an fsync. At is now unless it is set. Values are cleaned of
+// the same time share an fsync. At is now and Daemon that of Config unless they
+// are set. Values are cleaned of
 // what is no visible character, and cut off when they are too long.
 //
 // Entries that strangers can cause without end may be counted instead of written,
@@ -72,6 +74,9 @@ func (l *Log) Append(e Entry) error {
 	}
 	if e.At.IsZero() {
 		e.At = l.now()
+	}
+	if e.Daemon == "" {
+		e.Daemon = l.daemon
 	}
 	due := l.fold.due(l.now())
 	if !l.fold.take(e, l.now()) {
@@ -141,8 +146,12 @@ func (l *Log) Close() error {
 		return nil
 	}
 	l.closed = true
+	last := l.next // somebody waits for it, and will write it
 	err := l.writeAndUnlock(l.fold.all())
-	l.writing.Lock() // a batch that was joined before closed was set is written by now or next
+	if last != nil {
+		<-last.done
+	}
+	l.writing.Lock()
 	defer l.writing.Unlock()
 	return errors.Join(err, l.files.close())
 }
