@@ -49,15 +49,16 @@ func (g Gate) Authorize(r *http.Request) (Actor, bool) {
 	return by, false
 }
 
-// socket judges a process of this host. A collectord on the same host may pass
+// socket judges a process of this host. An administrator is one also where
+// collectord runs as him; what a collector may do, he may. A collectord may pass
 // on what administrators ask for by the socket, too.
 func (g Gate) socket(caller local.Caller, r *http.Request) (Actor, bool) {
 	by := Actor{Who: caller.Name, From: local.From, Local: true}
 	switch {
-	case g.Rule.Is(caller, g.CollectorUser):
-		return onBehalf(by, r.Header)
 	case g.Rule.Admin(caller):
 		return by, true
+	case g.Rule.Is(caller, g.CollectorUser):
+		return onBehalf(by, r.Header)
 	}
 	return by, false
 }

@@ -31,10 +31,10 @@ func New(office Office, may Authorize, log *slog.Logger) *Handlers {
 type whom uint8
 
 const (
-	administrators   whom = iota
-	andCollectors         // a collectord for itself as well
-	collectorsOnly        // nobody else
-	administratorsBy      // administrators by the unix socket
+	administrators      whom = iota
+	andCollectors            // a collectord for itself as well
+	collectors               // a collectord for itself, and administrators by the unix socket
+	localAdministrators      // by the unix socket
 )
 
 // route is one path of the administration.
@@ -64,8 +64,8 @@ func routes() []route {
 		{post, api.PathAdminAuthority + "/{step}", "admin_authority", administrators, (*Handlers).authority},
 		{post, api.PathAdminIssue, "admin_issue", andCollectors, (*Handlers).issue},
 		{post, api.PathAdminSecret, "admin_secret", andCollectors, (*Handlers).secret},
-		{post, api.PathAdminSecretReset, "admin_secret_reset", administratorsBy, (*Handlers).resetSecret},
-		{post, api.PathAdminWeb, "admin_web", collectorsOnly, (*Handlers).web},
+		{post, api.PathAdminSecretReset, "admin_secret_reset", localAdministrators, (*Handlers).resetSecret},
+		{post, api.PathAdminWeb, "admin_web", collectors, (*Handlers).web},
 	}
 }
 
@@ -83,7 +83,7 @@ func (h *Handlers) Register(mux *http.ServeMux, prefix string, wrap func(name st
 // local says that a route is of the coordinator alone: nothing that a collectord
 // passes on.
 func (r route) local() bool {
-	return r.whom == collectorsOnly || r.whom == administratorsBy || r.path == api.PathAdminSecret
+	return r.whom == collectors || r.whom == localAdministrators || r.path == api.PathAdminSecret
 }
 
 func (h *Handlers) authorized(route route) http.Handler {
@@ -107,16 +107,16 @@ func (to whom) includes(by Actor) bool {
 		return !by.Collector
 	case andCollectors:
 		return true
-	case collectorsOnly:
-		return by.Collector
-	case administratorsBy:
+	case collectors:
+		return by.Collector || by.Local
+	case localAdministrators:
 		return !by.Collector && by.Local
 	}
 	return false
 }
 
 func (to whom) hint() string {
-	if to == administratorsBy {
+	if to == localAdministrators {
 		return ": only on the coordinator's own host, as root or in the administrators' group"
 	}
 	return ""

@@ -73,7 +73,7 @@ type Office interface {
 	CheckSecret(ctx context.Context, by Actor, secret string) (bool, error)
 	// ResetSecret is asked over the unix socket only.
 	ResetSecret(ctx context.Context, by Actor) error
-	// Web is asked by a collectord for itself only.
+	// Web is asked by a collectord for itself, and over the unix socket.
 	Web(ctx context.Context, by Actor, r api.WebRequest) (api.WebCertificate, error)
 }
 

@@ -195,4 +195,3 @@ func listed[T any](list []T) []T {
 	}
 	return list
 }
-
