@@ -145,7 +145,19 @@ func legacySamples(d Dialect) []Message {
 	extReply.Info = RegisterInfo{Message: "No \"place\": \\ ü 😀\n", MaxRetries: 2}
 	probe.Dialect, ack.Dialect, reply.Dialect = d, d, d
 	extProbe.Dialect, extAck.Dialect, extReply.Dialect = d, d, d
-	return []Message{probe, ack, reply, extProbe, extAck, extReply}
+	all := []Message{probe, ack, reply, extProbe, extAck, extReply}
+	sealed, _ := sealedSamples()
+	for _, m := range sealed {
+		switch m := m.(type) {
+		case *ProbeInit:
+			m.Dialect = d
+		case *ProbeAck:
+			m.Dialect = d
+		case *RegisterAck:
+			m.Dialect = d
+		}
+	}
+	return append(all, sealed...)
 }
 
 func TestRealJsonpickle(t *testing.T) {

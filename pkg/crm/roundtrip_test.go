@@ -55,6 +55,16 @@ func (g generator) worker() model.WorkerID {
 	return model.WorkerIDFrom([16]byte{byte(g.Uint32()), byte(g.Uint32())})
 }
 
+// code makes the text of a seal or voucher, or none.
+func (g generator) code() string {
+	const alphabet = "abcXYZ019-_"
+	text := make([]byte, max(0, g.IntN(60)-20))
+	for i := range text {
+		text[i] = alphabet[g.IntN(len(alphabet))]
+	}
+	return string(text)
+}
+
 func (g generator) period() time.Duration {
 	return time.Duration(1+g.Int64N(int64(MaxPeriod/time.Millisecond))) * time.Millisecond
 }
@@ -68,14 +78,15 @@ func (g generator) message() Message {
 		d.PaddedReduce = padded
 		m := &ProbeInit{ID: g.text(0, 36), Info: g.host(), Dialect: d}
 		if extended {
-			m.Ext = &ProbeInitExt{Fleet: g.text(1, 10), FleetSize: g.IntN(MaxFleetSize + 1), Interval: g.period()}
+			m.Ext = &ProbeInitExt{Fleet: g.text(1, 10), FleetSize: g.IntN(MaxFleetSize + 1), Interval: g.period(),
+				Voucher: g.code(), Seal: g.code()}
 		}
 		return m
 	case 1:
 		d.PaddedReduce = padded
 		m := &ProbeAck{ID: g.text(0, 36), Info: g.host(), Dialect: d}
 		if extended {
-			m.Ext = &ProbeAckExt{WorkerID: g.worker(), KeepAlive: g.period(), Version: g.text(0, 10)}
+			m.Ext = &ProbeAckExt{WorkerID: g.worker(), KeepAlive: g.period(), Version: g.text(0, 10), Seal: g.code()}
 		}
 		return m
 	}
@@ -83,7 +94,8 @@ func (g generator) message() Message {
 	m := &RegisterAck{ID: g.text(0, 36), Dialect: d,
 		Info: RegisterInfo{Status: g.IntN(2) == 0, Message: g.text(0, 60) + "\n\x00", MaxRetries: g.IntN(MaxRetries + 1)}}
 	if extended {
-		m.Ext = &RegisterAckExt{WorkerID: g.worker(), Instance: g.text(0, 20), State: model.WorkerState(g.IntN(int(model.Left) + 1))}
+		m.Ext = &RegisterAckExt{WorkerID: g.worker(), Instance: g.text(0, 20), State: model.WorkerState(g.IntN(int(model.Left) + 1)),
+			Voucher: g.code(), Seal: g.code()}
 	}
 	return m
 }
