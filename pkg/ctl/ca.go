@@ -2,145 +2,136 @@ package ctl
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
-	"time"
+	"io"
 
+	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
 
-// defaultCADir is where `ca init` puts the authority: on the administrator's
-// machine, not on one of the fleet.
-const defaultCADir = "cloudless-ca"
+// Steps of moving the fleet to a new authority, as the API spells them.
+const (
+	stepPrepare = "prepare"
+	stepSwitch  = "switch"
+	stepDrop    = "drop"
+	stepAbandon = "abandon"
+)
 
-func (c *command) caInit(_ context.Context, args []string) error {
-	set := c.flags("ca init")
-	fleet := set.String("fleet", "", "`name` of the fleet: a-z, 0-9 and -")
-	dir := set.String("dir", defaultCADir, "`folder` to make the authority in")
+// Phases of an authority.
+const (
+	phaseNext    = "next"
+	phaseIssuing = "issuing"
+	phaseFormer  = "former"
+)
+
+func (c *command) caStatus(ctx context.Context, args []string) error {
+	set := c.flags("ca status")
+	r, form := reaching(set, model.DaemonCoordinator), outputFlag(set)
 	if err := c.parseAll(set, args); err != nil {
 		return err
 	}
-	if *fleet == "" {
-		return usagef("--fleet is missing")
-	}
-	if err := trust.CheckFleet(*fleet); err != nil {
-		return usagef("--fleet: %v", err)
-	}
-	ca, err := trust.InitCA(*dir, *fleet, rand.Reader, time.Now())
+	client, w, err := r.administration()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.Out, "Authority of fleet %q made in %s, valid until %s.\n", ca.Fleet(), *dir, ca.NotAfter().Format(time.DateOnly))
-	fmt.Fprintf(c.Out, "Keep this folder to yourself: who has its key can join the fleet, and without it nobody can any more.\n")
-	return nil
+	status, err := client.Status(ctx)
+	if err != nil {
+		return w.explain(err)
+	}
+	r.done()
+	return c.printAuthorities(form, status)
 }
 
-func (c *command) caIssue(_ context.Context, args []string) error {
-	set := c.flags("ca issue")
-	name := set.String("name", "", "`name` in the certificate (default the role's; of a worker its id, default a new one)")
-	hosts := set.String("host", "", "DNS `names` and addresses for browsers, with commas between; the fleet itself needs none")
-	dir := set.String("dir", defaultCADir, "`folder` of the authority")
-	out := set.String("out", "", "`folder` to put the files in (default the name)")
-	ttl := set.Duration("ttl", trust.DefaultTTL, "`time` for which the certificate is valid; a year is 8760h")
-	rest, err := c.parse(set, args)
+func (c *command) printAuthorities(form *output, s api.FleetStatus) error {
+	err := form.print(c.Out, s, func(w io.Writer) {
+		fmt.Fprintln(w, "AUTHORITY\tPHASE\tSINCE\tENDS\tDROP AFTER")
+		for _, a := range s.Authorities {
+			drop := "-"
+			if !a.DropAfter.IsZero() {
+				drop = when(a.DropAfter)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Fingerprint, a.Phase, when(a.Since), when(a.NotAfter), drop)
+		}
+	})
+	if err == nil && form.forPeople() {
+		fmt.Fprintln(c.Err, nextStep(s))
+	}
+	return err
+}
+
+// nextStep says what is to be done about the authorities.
+func nextStep(s api.FleetStatus) string {
 	switch {
-	case err != nil:
-		return err
-	case len(rest) == 0:
-		return usagef("want a role: %s", trust.RoleList())
-	case len(rest) > 1:
-		return usagef("unexpected argument %q", rest[1])
-	case *ttl <= 0:
-		return usagef("--ttl %s: want more than 0s", model.FormatDuration(*ttl))
+	case inPhase(s, phaseNext):
+		text := fmt.Sprintf("%d of %d members trust the next authority.", s.Updated, s.Members)
+		if s.Updated < s.Members {
+			return text + " The others will when they are next connected; then `cloudlessctl ca switch`."
+		}
+		return text + " `cloudlessctl ca switch` lets it issue, `cloudlessctl ca abandon` takes it away."
+	case inPhase(s, phaseFormer):
+		return "Certificates of the former authority are still good; `cloudlessctl ca drop` ends it when its time has come."
 	}
-	role, err := trust.ParseRole(rest[0])
-	if err != nil {
-		return usageError{err.Error()}
-	}
-	request := trust.Request{Role: role, Name: *name, TTL: *ttl}
-	if request.Name == "" {
-		request.Name = defaultName(role)
-	}
-	if _, err := model.ParseWorkerID(request.Name); role == trust.RoleWorker && err != nil {
-		return usagef("--name %q: the name of a worker is its id; without --name it gets a new one, and --out names the folder", request.Name)
-	}
-	if *hosts != "" {
-		for host := range strings.SplitSeq(*hosts, ",") {
-			request.Hosts = append(request.Hosts, strings.TrimSpace(host))
+	return "`cloudlessctl ca prepare` begins to move the fleet to a new authority."
+}
+
+func inPhase(s api.FleetStatus, phase string) bool {
+	for _, a := range s.Authorities {
+		if a.Phase == phase {
+			return true
 		}
 	}
-	if *out == "" {
-		*out = request.Name
-	}
-	return c.issue(*dir, *out, request)
+	return false
 }
 
-// issue makes a certificate by the authority in dir and puts it into out.
-func (c *command) issue(dir, out string, request trust.Request) error {
-	ca, err := trust.LoadCA(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w\n`cloudlessctl ca init` makes an authority; --dir names the folder of one", err)
-	} else if err != nil {
-		return err
-	}
-	issued, err := ca.Issue(request, rand.Reader, time.Now())
-	if err != nil {
-		return err
-	}
-	if err := checkHolder(trust.FilesIn(out, request.Role).Cert, issued.Identity); err != nil {
-		return err
-	}
-	files, err := trust.WriteCredentials(out, issued)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(c.Out, "%s, valid until %s:\n", issued.Identity, issued.NotAfter.Format(time.DateOnly))
-	for _, path := range []string{files.CA, files.Cert, files.Key} {
-		fmt.Fprintf(c.Out, "  %s\n", filepath.Clean(path))
-	}
-	host, owner := "of its host", "the user that the daemon runs as"
-	if request.Role == trust.RoleOperator {
-		host, owner = "where cloudlessctl runs", "the operator"
-	}
-	fmt.Fprintf(c.Out, "Copy them to %s %s, the key readable by nobody but %s.\n", trust.DefaultDir, host, owner)
-	return nil
+func (c *command) caPrepare(ctx context.Context, args []string) error {
+	return c.caStep(ctx, stepPrepare, args, false)
 }
 
-// checkHolder refuses to put a certificate in the place of somebody else's: a
-// worker would lose its identity, and with it its history. One's own is renewed.
-func checkHolder(path string, holder trust.Identity) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil // nothing to lose; what else is wrong shows when it is written
-	}
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil
-	}
-	if was, err := trust.CertificateIdentity(cert); err == nil && was.Name != holder.Name {
-		return fmt.Errorf("%q is the certificate of %s\n--out names another folder; --name %s renews it", path, was, was.Name)
-	}
-	return nil
+func (c *command) caDrop(ctx context.Context, args []string) error {
+	return c.caStep(ctx, stepDrop, args, false)
 }
 
-// defaultName is the name of a certificate when none is asked for.
-func defaultName(role trust.Role) string {
-	if role != trust.RoleWorker {
-		return string(role)
+func (c *command) caAbandon(ctx context.Context, args []string) error {
+	return c.caStep(ctx, stepAbandon, args, false)
+}
+
+// caSwitch leaves nobody behind by mistake: who does not trust the next authority
+// when it begins to issue cannot talk to renewed members.
+func (c *command) caSwitch(ctx context.Context, args []string) error {
+	return c.caStep(ctx, stepSwitch, args, true)
+}
+
+func (c *command) caStep(ctx context.Context, step string, args []string, careful bool) error {
+	set := c.flags("ca " + step)
+	r, form := reaching(set, model.DaemonCoordinator), outputFlag(set)
+	force := new(bool)
+	if careful {
+		force = set.Bool("force", false, "switch although not all members trust the next authority: those that do not must be admitted anew")
 	}
-	var random [16]byte
-	rand.Read(random[:]) // never fails
-	return model.WorkerIDFrom(random).String()
+	if err := c.parseAll(set, args); err != nil {
+		return err
+	}
+	client, w, err := r.administration()
+	if err != nil {
+		return err
+	}
+	if careful && !*force {
+		status, err := client.Status(ctx)
+		if err != nil {
+			return w.explain(err)
+		}
+		if behind := status.Members - status.Updated; inPhase(status, phaseNext) && behind > 0 {
+			return fmt.Errorf("%d of %d members do not trust the next authority yet: wait until they have been connected\n"+
+				"--force switches all the same; those that stay away for longer than the overlap must be admitted anew", behind, status.Members)
+		}
+	}
+	status, err := client.Authority(ctx, step)
+	if err != nil {
+		return w.explain(err)
+	}
+	r.done()
+	if step == stepSwitch {
+		fmt.Fprintln(c.Err, "Join tokens made before name the former authority: make new ones.")
+	}
+	return c.printAuthorities(form, status)
 }

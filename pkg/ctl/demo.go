@@ -12,7 +12,7 @@ import (
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/ctl/demo"
-	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/local"
 )
 
 func (c *command) demo(ctx context.Context, args []string) error {
@@ -30,8 +30,13 @@ func (c *command) demo(ctx context.Context, args []string) error {
 		*bin = filepath.Dir(self)
 	}
 	return demo.Run(ctx, demo.Options{Bin: *bin, Interval: *interval, Out: c.Out, Width: terminalWidth(c.Out),
-		Connect: func(collector string, operator trust.Files) (*api.Client, error) {
-			return newClient(Config{Collector: collector, TLS: operator})
+		Connect: func(coordinator, collector string) (*api.AdminClient, *api.Client, error) {
+			admin, err := api.NewAdminClient(localBase, api.PrefixAdminCoordinator, local.Client(coordinator))
+			if err != nil {
+				return nil, nil, err
+			}
+			client, err := api.NewClient(localBase, local.Client(collector))
+			return admin, client, err
 		}})
 }
 

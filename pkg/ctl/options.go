@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/pairing"
 )
 
 // flags makes the set of options of a verb. The name of an option's value
@@ -52,6 +53,42 @@ func (c *command) parseAll(set *flag.FlagSet, args []string) error {
 	return err
 }
 
+// parseOne is parse for a verb that takes one argument besides options: want says
+// what it is.
+func (c *command) parseOne(set *flag.FlagSet, args []string, want string) (string, error) {
+	rest, err := c.parse(set, args)
+	switch {
+	case err != nil:
+		return "", err
+	case len(rest) == 0 || rest[0] == "":
+		return "", usagef("want %s", want)
+	case len(rest) > 1:
+		return "", usagef("unexpected argument %q", rest[1])
+	}
+	return rest[0], nil
+}
+
+// parseCode is parseOne for a pending machine. Its code may be typed as four
+// words.
+func (c *command) parseCode(set *flag.FlagSet, args []string) (string, error) {
+	rest, err := c.parse(set, args)
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSpace(strings.Join(rest, " "))
+	if text == "" || text == "false" {
+		return "", usagef("want %s", orPending)
+	}
+	if id, err := model.ParseWorkerID(text); err == nil {
+		return id.String(), nil
+	}
+	code, err := pairing.Parse(text)
+	if err != nil {
+		return "", usagef("%v; or want an id", err)
+	}
+	return code.String(), nil
+}
+
 // complaint puts an error of package flag into our words.
 func complaint(text string) string {
 	if name, unknown := strings.CutPrefix(text, "flag provided but not defined: -"); unknown {
@@ -78,9 +115,13 @@ func (c *command) verbHelp(set *flag.FlagSet) {
 			first = false
 		}
 		value, usage := flag.UnquoteUsage(option)
-		fmt.Fprintf(w, "  --%s %s\t%s%s\n", option.Name, strings.ToUpper(value), usage, defaultOf(option))
+		fmt.Fprintf(w, "  %s\t%s%s\n", strings.TrimSpace("--"+option.Name+" "+strings.ToUpper(value)), usage, defaultOf(option))
 	})
 	w.Flush()
+	if members := group(chosen.name); len(members) > 0 {
+		fmt.Fprintf(c.Out, "\nCommands:\n")
+		listVerbs(c.Out, members)
+	}
 }
 
 // defaultOf tells the default of an option that has one.
@@ -90,9 +131,12 @@ func defaultOf(option *flag.Flag) string {
 		if _, isDuration := getter.Get().(time.Duration); isDuration {
 			d, _ := time.ParseDuration(text) // it was printed by the same library
 			text = model.FormatDuration(d)
+			if d == 0 {
+				return "" // the usage tells what holds then
+			}
 		}
 	}
-	if text == "" {
+	if text == "" || text == "false" {
 		return ""
 	}
 	return " (default " + text + ")"

@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 func (c *command) query(ctx context.Context, args []string) error {
 	set := c.flags("query")
-	connect, form := connection(set), outputFlag(set)
+	r, form := reaching(set, model.DaemonCollector), outputFlag(set)
 	at := set.String("time", "", "evaluate at this `time` (RFC 3339 or Unix seconds) instead of now")
 	rest, err := c.parse(set, args)
 	if err != nil {
@@ -26,18 +27,19 @@ func (c *command) query(ctx context.Context, args []string) error {
 	case len(rest) > 1:
 		return usagef("unexpected argument %q; put the whole expression in single quotes", rest[1])
 	}
-	when, err := parseTime(*at)
+	when, err := parseTime("--time", *at)
 	if err != nil {
 		return err
 	}
-	client, err := connect()
+	client, w, err := r.queries()
 	if err != nil {
 		return err
 	}
 	result, err := client.Query(ctx, rest[0], when)
 	if err != nil {
-		return explain(err)
+		return w.explain(err)
 	}
+	r.done()
 	for _, remark := range slices.Concat(result.Warnings, result.Infos) {
 		fmt.Fprintln(c.Err, remark)
 	}
@@ -47,7 +49,7 @@ func (c *command) query(ctx context.Context, args []string) error {
 	return form.print(c.Out, jsonResult(result), func(w io.Writer) { resultTable(w, result) })
 }
 
-func parseTime(text string) (time.Time, error) {
+func parseTime(option, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -57,7 +59,7 @@ func parseTime(text string) (time.Time, error) {
 	seconds, err := strconv.ParseFloat(text, 64)
 	const furthest = 1e11 // seconds; anything beyond was meant as milliseconds
 	if err != nil || !(math.Abs(seconds) < furthest) {
-		return time.Time{}, usagef("--time %q: want RFC 3339 (2026-01-31T12:00:00Z) or Unix seconds", text)
+		return time.Time{}, usagef("%s %q: want RFC 3339 (2026-01-31T12:00:00Z) or Unix seconds", option, text)
 	}
 	return time.UnixMilli(int64(seconds * 1000)), nil
 }

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// cleaner is a process that removes the demo's folder once the demo and its
+// cleaner is a process that removes the demo's folders once the demo and its
 // daemons have all ended, even if the demo was killed and could not do so.
 type cleaner struct {
 	// alive is the writing end of a pipe that nothing is written to. The demo
@@ -16,15 +16,16 @@ type cleaner struct {
 	cmd   *exec.Cmd
 }
 
-// startCleaner has dir removed after the end of whoever holds alive.
-func startCleaner(dir string) (*cleaner, error) {
+// startCleaner has the folders removed after the end of whoever holds alive.
+func startCleaner(folders ...string) (*cleaner, error) {
 	reader, alive, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer reader.Close()
-	const script = `read -r _; rm -rf -- "$1"`
-	c := &cleaner{alive: alive, cmd: exec.Command("/bin/sh", "-c", script, "cloudless-demo-cleaner", dir)}
+	const script = `read -r _; rm -rf -- "$@"`
+	args := append([]string{"-c", script, "cloudless-demo-cleaner"}, folders...)
+	c := &cleaner{alive: alive, cmd: exec.Command("/bin/sh", args...)}
 	c.cmd.Stdin = reader
 	// A process group of its own: Ctrl-C is not for it.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

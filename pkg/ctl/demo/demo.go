@@ -1,7 +1,10 @@
 // Package demo runs a whole fleet on one machine for whoever wants to see it:
 // the three real daemons as child processes on the loopback interface, with
-// certificates, settings and state in a temporary folder. It shows what they
-// do until it is interrupted, then stops them in order and leaves nothing.
+// settings and state in a temporary folder. They come together the way that
+// machines do: coordinatord makes a fleet, a join token lets workerd in, and
+// collectord gets its certificate through coordinatord's unix socket. The demo
+// shows what they do until it is interrupted, then stops them in order and leaves
+// nothing.
 package demo
 
 import (
@@ -16,7 +19,6 @@ import (
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
 
 // Options say what to run and where to show it.
@@ -30,8 +32,9 @@ type Options struct {
 	// Width gives the columns of Out when that is a terminal; nil when it is
 	// not.
 	Width func() int
-	// Connect makes the client by which the fleet is looked at.
-	Connect func(collector string, operator trust.Files) (*api.Client, error)
+	// Connect makes the clients of coordinatord and collectord behind their unix
+	// sockets.
+	Connect func(coordinator, collector string) (*api.AdminClient, *api.Client, error)
 }
 
 // refresh is how often the screen is drawn.
@@ -45,72 +48,92 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	guard, err := startCleaner(dir)
+	sockets, err := socketFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(sockets)) }()
+	guard, err := startCleaner(dir, sockets)
 	if err != nil {
 		return err
 	}
 	defer guard.stop()
-	fleet, err := prepare(dir, o.Interval)
+	fleet, err := prepare(dir, sockets, o.Interval)
 	if err != nil {
 		return fmt.Errorf("prepare the fleet: %w", err)
 	}
-	client, err := o.Connect(fleet.url(), fleet.operator)
-	if err != nil {
+	s := &show{Options: o, fleet: fleet, alive: guard.alive}
+	if s.admin, s.client, err = o.Connect(fleet.socket(model.DaemonCoordinator), fleet.socket(model.DaemonCollector)); err != nil {
 		return err
 	}
-	var running []*process
-	defer func() { err = errors.Join(err, stopAll(o.Out, running)) }()
-	for _, daemon := range []string{model.DaemonCoordinator, model.DaemonCollector, model.DaemonWorker} {
-		if ctx.Err() != nil {
-			return nil
-		}
-		p, err := start(daemon, filepath.Join(o.Bin, daemon), filepath.Join(dir, daemon+".log"), guard.alive,
-			"run", "--config", fleet.config(daemon))
-		if err != nil {
-			return err
-		}
-		running = append(running, p)
+	defer func() { err = errors.Join(err, stopAll(o.Out, s.running)) }()
+	err = s.begin(ctx)
+	if err == nil {
+		err = s.watch(ctx)
 	}
-	return watch(ctx, o, fleet, client, running)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil // interrupted
+	}
+	return err
+}
+
+// show is a demo that is under way.
+type show struct {
+	Options
+	fleet   *fleet
+	alive   *os.File
+	admin   *api.AdminClient
+	client  *api.Client
+	token   string // id of the join token
+	running []*process
 }
 
 // watch draws the screen every second until ctx is done or a daemon ends.
-func watch(ctx context.Context, o Options, fleet *fleet, client *api.Client, running []*process) error {
+func (s *show) watch(ctx context.Context) error {
 	begun := time.Now()
-	display := &screen{out: o.Out, terminal: o.Width != nil, width: o.Width}
-	for _, line := range fleet.hints(o.Bin) {
-		fmt.Fprintln(o.Out, line)
-	}
-	fmt.Fprintln(o.Out)
+	display := &screen{out: s.Out, terminal: s.Width != nil, width: s.Width}
 	ticks := time.NewTicker(refresh)
 	defer ticks.Stop()
 	for {
-		if dead := ended(running); dead != nil {
-			return fmt.Errorf("%s ended by itself (%v); the last it said:\n%s", dead.name, dead.err, dead.lastWords())
+		if err := s.dead(); err != nil {
+			return err
 		}
-		v := look(ctx, client, o.Interval)
+		v := s.look(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return ctx.Err()
 		}
 		v.Elapsed = time.Since(begun)
 		display.draw(v, time.Now())
 		select {
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		case <-ticks.C:
 		}
 	}
 }
 
-func ended(running []*process) *process {
-	for _, p := range running {
+// dead tells of a daemon that has ended by itself.
+func (s *show) dead() error {
+	for _, p := range s.running {
 		select {
 		case <-p.done:
-			return p
+			return fmt.Errorf("%s ended by itself (%v); the last it said:\n%s", p.name, p.err, p.lastWords())
 		default:
 		}
 	}
 	return nil
+}
+
+func (s *show) start(ctx context.Context, daemon string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	p, err := start(daemon, filepath.Join(s.Bin, daemon), filepath.Join(s.fleet.Dir, daemon+".log"), s.alive,
+		"run", "--config", s.fleet.config(daemon))
+	if err == nil {
+		s.running = append(s.running, p)
+	}
+	return err
 }
 
 // stopAll stops the daemons in the reverse order of their start.

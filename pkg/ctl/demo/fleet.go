@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"crypto/rand"
 	"fmt"
 	"net"
 	"os"
@@ -10,21 +9,33 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
 
-// fleet is what lies in the temporary folder: certificates, settings, state.
+// fleet is what lies in the temporary folder: settings and state.
 type fleet struct {
-	Dir      string
+	Dir string
+	// Sockets is the folder of the unix sockets, whose paths must be short.
+	Sockets  string
 	Interval time.Duration
 	// Ports of the daemons: the usual ones where they are free.
 	Collector, Coordinator, Worker int
-	operator                       trust.Files
 }
 
-// prepare makes certificates and settings for a fleet of one in dir.
-func prepare(dir string, interval time.Duration) (*fleet, error) {
-	f := &fleet{Dir: dir, Interval: interval}
+// maxSocketFolder is the longest folder in which a unix socket can be: the path
+// of one has 107 bytes.
+const maxSocketFolder = 80
+
+// socketFolder makes the folder of the sockets: in dir, unless that is too long.
+func socketFolder(dir string) (string, error) {
+	if folder := filepath.Join(dir, "run"); len(folder) <= maxSocketFolder {
+		return folder, os.Mkdir(folder, 0o700)
+	}
+	return os.MkdirTemp("/tmp", "cloudless-demo-")
+}
+
+// prepare writes settings for a fleet of one into dir.
+func prepare(dir, sockets string, interval time.Duration) (*fleet, error) {
+	f := &fleet{Dir: dir, Sockets: sockets, Interval: interval}
 	var err error
 	if f.Collector, err = freePort(model.PortCollector, "tcp"); err != nil {
 		return nil, err
@@ -33,9 +44,6 @@ func prepare(dir string, interval time.Duration) (*fleet, error) {
 		return nil, err
 	}
 	if f.Worker, err = freePort(model.PortWorker, "udp"); err != nil {
-		return nil, err
-	}
-	if err := f.issueCertificates(); err != nil {
 		return nil, err
 	}
 	return f, f.writeSettings()
@@ -77,31 +85,6 @@ func probe(port int, networks []string) (int, error) {
 	return port, nil
 }
 
-func (f *fleet) issueCertificates() error {
-	now := time.Now()
-	ca, err := trust.InitCA(filepath.Join(f.Dir, "ca"), "demo", rand.Reader, now)
-	if err != nil {
-		return err
-	}
-	var id [16]byte
-	rand.Read(id[:]) // never fails
-	for _, request := range []trust.Request{
-		{Role: trust.RoleCollector, Name: "demo", Hosts: []string{"localhost", "127.0.0.1"}},
-		{Role: trust.RoleCoordinator, Name: "demo", Hosts: []string{"localhost", "127.0.0.1"}},
-		{Role: trust.RoleWorker, Name: model.WorkerIDFrom(id).String()},
-		{Role: trust.RoleOperator, Name: "demo"},
-	} {
-		issued, err := ca.Issue(request, rand.Reader, now)
-		if err != nil {
-			return err
-		}
-		if f.operator, err = trust.WriteCredentials(filepath.Join(f.Dir, "tls"), issued); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // ctlName is the name under which the settings of cloudlessctl are written.
 const ctlName = "cloudlessctl"
 
@@ -109,52 +92,66 @@ const ctlName = "cloudlessctl"
 // and probes more often than usual so that nobody has to wait.
 func (f *fleet) settings() map[string]string {
 	return map[string]string{
-		model.DaemonCollector: fmt.Sprintf(`listen = "127.0.0.1:%d"
-[tls]
-%s
+		model.DaemonCollector: fmt.Sprintf(`state_directory = %q
+listen = "127.0.0.1:%d"
+socket = %q
 [coordinator]
-url  = "https://127.0.0.1:%d"
-port = %d
+url    = "https://127.0.0.1:%d"
+port   = %d
+socket = %q
 [discovery]
 interval        = "2s"
 auto_interfaces = false
 targets         = ["127.0.0.1:%d"]
 [store]
-dir      = %q
 min_free = "0B"
 [self]
 interval = "5s"
-`, f.Collector, f.tls(trust.RoleCollector), f.Coordinator, f.Coordinator, f.Worker, filepath.Join(f.Dir, "store")),
+`, filepath.Join(f.Dir, model.DaemonCollector), f.Collector, f.socket(model.DaemonCollector), f.Coordinator, f.Coordinator,
+			f.socket(model.DaemonCoordinator), f.Worker),
 
-		model.DaemonCoordinator: fmt.Sprintf(`state_directory = %q
-[tls]
-%s
+		model.DaemonCoordinator: fmt.Sprintf(`fleet = "demo"
+state_directory = %q
 [control]
 listen = "127.0.0.1:%d"
+socket = %q
 [discovery]
 listen = "127.0.0.1:%d"
-`, filepath.Join(f.Dir, "registry"), f.tls(trust.RoleCoordinator), f.Coordinator, f.Coordinator),
+`, filepath.Join(f.Dir, model.DaemonCoordinator), f.Coordinator, f.socket(model.DaemonCoordinator), f.Coordinator),
 
-		model.DaemonWorker: fmt.Sprintf(`[tls]
-%s
+		model.DaemonWorker: fmt.Sprintf(`state_directory = %q
+[enrol]
+token_file = %q
 [discovery]
 listen = "127.0.0.1:%d"
 [sampling]
 interval = %q
-`, f.tls(trust.RoleWorker), f.Worker, f.Interval),
+`, filepath.Join(f.Dir, model.DaemonWorker), f.tokenFile(), f.Worker, f.Interval),
 
-		ctlName: fmt.Sprintf(`collector = %q
-[tls]
-%s
-`, f.url(), f.tls(trust.RoleOperator)),
+		ctlName: fmt.Sprintf(`coordinator_socket = %q
+collector_socket   = %q
+`, f.socket(model.DaemonCoordinator), f.socket(model.DaemonCollector)),
 	}
 }
 
-// tls gives the keys of the section of that name.
-func (f *fleet) tls(role trust.Role) string {
-	files := trust.FilesIn(filepath.Join(f.Dir, "tls"), role)
-	return fmt.Sprintf("ca   = %q\ncert = %q\nkey  = %q", files.CA, files.Cert, files.Key)
+// socket is the path of a daemon's unix socket.
+func (f *fleet) socket(daemon string) string { return filepath.Join(f.Sockets, daemon+".sock") }
+
+// tokenFile is where the join token waits for workerd.
+func (f *fleet) tokenFile() string { return filepath.Join(f.Dir, "join.token") }
+
+// curlConfig and webAuthority are what curl needs: a token, and by what to
+// recognise the collector.
+func (f *fleet) curlConfig() string   { return filepath.Join(f.Dir, "curl.conf") }
+func (f *fleet) webAuthority() string { return filepath.Join(f.Dir, "web-authority.pem") }
+
+// curlSettings is the text of a configuration file of curl.
+func (f *fleet) curlSettings(token string) string {
+	return fmt.Sprintf("header = \"Authorization: Bearer %s\"\ncacert = %q\n", token, f.webAuthority())
 }
+
+// coordinator is where workers find coordinatord.
+func (f *fleet) coordinator() string { return fmt.Sprintf("127.0.0.1:%d", f.Coordinator) }
 
 func (f *fleet) writeSettings() error {
 	for name, text := range f.settings() {
@@ -172,13 +169,13 @@ func (f *fleet) url() string { return fmt.Sprintf("https://127.0.0.1:%d", f.Coll
 
 // hints say how to look at the fleet from another terminal.
 func (f *fleet) hints(bin string) []string {
-	ctl := filepath.Join(bin, ctlName)
+	ctl, settings := filepath.Join(bin, ctlName), f.config(ctlName)
 	return []string{
 		"Query it from another terminal:",
-		fmt.Sprintf("  %s query --config %s 'rate(node_cpu_seconds_total[1m])'", ctl, f.config(ctlName)),
-		fmt.Sprintf("  %s workers --config %s", ctl, f.config(ctlName)),
-		fmt.Sprintf("  curl --cacert %s --cert %s --key %s '%s/api/v1/query?query=node_load1'",
-			f.operator.CA, f.operator.Cert, f.operator.Key, f.url()),
+		fmt.Sprintf("  %s query --config %s 'rate(node_cpu_seconds_total[1m])'", ctl, settings),
+		fmt.Sprintf("  %s workers --config %s", ctl, settings),
+		fmt.Sprintf("  %s audit --config %s", ctl, settings),
+		fmt.Sprintf("  curl --config %s '%s/api/v1/query?query=node_load1'", f.curlConfig(), f.url()),
 		"",
 		"Logs and state: " + f.Dir + " (removed at the end). Ctrl-C stops everything.",
 	}

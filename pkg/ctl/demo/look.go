@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"syscall"
 	"time"
-
-	"github.com/cloudless-fleet/cloudless/pkg/api"
 )
 
 // lookTimeout bounds all the requests of one refresh.
@@ -35,18 +32,17 @@ func shown(interval time.Duration) []figure {
 	}
 }
 
-// look asks the collector for everything that one screen shows.
-func look(ctx context.Context, client *api.Client, interval time.Duration) view {
+// look asks the daemons for everything that one screen shows.
+func (s *show) look(ctx context.Context) view {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
+	client, interval := s.client, s.Interval
+	steps := []stepRow{s.fleetStep(ctx), s.tokenStep(ctx)}
 	fleet, err := client.Workers(ctx)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED): // it does not listen yet
-		return view{Waiting: "waiting for collectord to start"}
-	case err != nil:
-		return view{Waiting: "waiting for collectord: " + rootCause(err)}
+	if err != nil {
+		return view{Steps: steps, Waiting: "waiting for collectord: " + rootCause(err)}
 	}
-	v := view{Waiting: "waiting for the worker to be found and registered"}
+	v := view{Steps: steps, Waiting: "waiting for the worker to be found and registered"}
 	for _, w := range fleet.Workers {
 		row := workerRow{Name: w.Instance, State: w.State.String(), FrameAge: -1, LeaseLeft: time.Duration(w.LeaseRemaining) * time.Millisecond}
 		if len(w.Addresses) > 0 {
@@ -72,6 +68,36 @@ func look(ctx context.Context, client *api.Client, interval time.Duration) view 
 		v.Values = append(v.Values, row)
 	}
 	return v
+}
+
+// fleetStep is coordinatord's: it makes the fleet when it starts.
+func (s *show) fleetStep(ctx context.Context) stepRow {
+	status, err := s.admin.Status(ctx)
+	if err != nil {
+		return stepRow{"Fleet", "waiting for coordinatord: " + rootCause(err)}
+	}
+	row := stepRow{"Fleet", fmt.Sprintf("%q made", status.Fleet)}
+	if len(status.Authorities) > 0 {
+		const digits = 16
+		row.State += ", authority " + status.Authorities[0].Fingerprint.String()[:digits] + "..."
+	}
+	return row
+}
+
+// tokenStep is workerd's: it joins by the token.
+func (s *show) tokenStep(ctx context.Context) stepRow {
+	row := stepRow{"Join token", s.token + " made, waiting for workerd to join by it"}
+	list, err := s.admin.Tokens(ctx)
+	if err != nil {
+		row.State = "waiting for coordinatord: " + rootCause(err)
+		return row
+	}
+	for _, token := range list.Tokens {
+		if token.ID == s.token && token.Used > 0 {
+			row.State = s.token + " used: workerd is a member"
+		}
+	}
+	return row
 }
 
 // rootCause leaves out the address that the client puts before an error.

@@ -10,12 +10,16 @@ import (
 
 // view is one state of the screen.
 type view struct {
+	// Steps are those of the fleet's coming together.
+	Steps   []stepRow
 	Workers []workerRow
 	Values  []valueRow
 	// Waiting says what is missing while there is nothing to show yet.
 	Waiting string
 	Elapsed time.Duration
 }
+
+type stepRow struct{ Name, State string }
 
 type workerRow struct {
 	Name, State, Address string
@@ -32,6 +36,14 @@ type valueRow struct {
 func render(v view) []byte {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "Cloudless: a fleet of one, running for %s\n\n", v.Elapsed.Truncate(time.Second))
+	if len(v.Steps) > 0 {
+		columns(&out, func(w io.Writer) {
+			for _, row := range v.Steps {
+				fmt.Fprintf(w, "  %s\t%s\n", row.Name, row.State)
+			}
+		})
+		fmt.Fprintln(&out)
+	}
 	if len(v.Workers) == 0 {
 		fmt.Fprintf(&out, "  %s\n", v.Waiting)
 	} else {

@@ -1,0 +1,102 @@
+package ctl
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/cloudless-fleet/cloudless/pkg/api"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+func (c *command) tokenCreate(ctx context.Context, args []string) error {
+	set := c.flags("token create")
+	r, form := reaching(set, model.DaemonCoordinator), outputFlag(set)
+	ttl := set.Duration("ttl", 0, "`time` for which it is good (default: what coordinatord says, usually 1h)")
+	uses := set.Int("uses", 1, "`number` of machines that may join by it")
+	given, addresses := labels{}, hostPorts{}
+	set.Var(given, "label", "`key=value` that the machines get; may be given more than once")
+	set.Var(&addresses, "address", "`host:port` of coordinatord as the machines reach it; may be given more than once (default: what coordinatord knows)")
+	if err := c.parseAll(set, args); err != nil {
+		return err
+	}
+	if *ttl < 0 {
+		return usagef("--ttl %s: want more than 0s", model.FormatDuration(*ttl))
+	}
+	if *uses < 1 {
+		return usagef("--uses %d: want 1 or more", *uses)
+	}
+	if err := given.check(); err != nil {
+		return err
+	}
+	client, w, err := r.administration()
+	if err != nil {
+		return err
+	}
+	made, err := client.CreateToken(ctx, api.TokenRequest{TTL: ttl.Milliseconds(), Uses: *uses, Labels: given, Addresses: addresses})
+	if err != nil {
+		return w.explain(err)
+	}
+	r.done()
+	if err := form.print(c.Out, made, func(w io.Writer) { fmt.Fprintln(w, made.Token) }); err != nil {
+		return err
+	}
+	machines := "one machine"
+	if made.UsesLeft != 1 {
+		machines = fmt.Sprintf("%d machines", made.UsesLeft)
+	}
+	fmt.Fprintf(c.Err, "`workerd join TOKEN` on a machine lets it in: %s, until %s. Keep it secret; `cloudlessctl token revoke %s` ends it.\n",
+		machines, when(made.Expires), made.ID)
+	return nil
+}
+
+func (c *command) tokenList(ctx context.Context, args []string) error {
+	set := c.flags("token list")
+	r, form := reaching(set, model.DaemonCoordinator), outputFlag(set)
+	if err := c.parseAll(set, args); err != nil {
+		return err
+	}
+	client, w, err := r.administration()
+	if err != nil {
+		return err
+	}
+	list, err := client.Tokens(ctx)
+	if err != nil {
+		return w.explain(err)
+	}
+	r.done()
+	if len(list.Tokens) == 0 && form.forPeople() {
+		fmt.Fprintln(c.Err, "No join tokens. `cloudlessctl token create` makes one.")
+		return nil
+	}
+	return form.print(c.Out, list, func(w io.Writer) {
+		fmt.Fprintln(w, "ID\tSTATE\tUSED\tLEFT\tCREATED\tEXPIRES\tLABELS")
+		for _, row := range list.Tokens {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", row.ID, strings.ReplaceAll(row.State, "_", " "), row.Used, row.UsesLeft,
+				when(row.Created), when(row.Expires), orDash(labelText(row.Labels)))
+		}
+	})
+}
+
+func (c *command) tokenRevoke(ctx context.Context, args []string) error {
+	set := c.flags("token revoke")
+	r := reaching(set, model.DaemonCoordinator)
+	id, err := c.parseOne(set, args, "the id of a join token, as `cloudlessctl token list` shows it")
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(id, "cloudless_join") {
+		return usagef("want the id of the token, not the token itself; `cloudlessctl token list` shows it")
+	}
+	client, w, err := r.administration()
+	if err != nil {
+		return err
+	}
+	if err := client.RevokeToken(ctx, id); err != nil {
+		return w.explain(err)
+	}
+	r.done()
+	fmt.Fprintf(c.Out, "Revoked join token %s. Machines that have joined by it stay; `cloudlessctl workers revoke` shuts them out.\n", id)
+	return nil
+}
