@@ -76,13 +76,13 @@ func (c *Client) APITokens(ctx context.Context) (list APITokenList, err error) {
 	return list, err
 }
 
-// CreateAPIToken makes one.
+// CreateAPIToken makes one. A reader makes tokens of scope read, by a session.
 func (c *Client) CreateAPIToken(ctx context.Context, r APITokenRequest) (created APITokenCreated, err error) {
 	err = c.postJSON(ctx, PathAPITokens, r, &created)
 	return created, err
 }
 
-// RevokeAPIToken ends one.
+// RevokeAPIToken ends one: an admin any, everybody his own.
 func (c *Client) RevokeAPIToken(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, PathAPITokens+"/"+url.PathEscape(id), nil, nil)
 }
@@ -93,7 +93,8 @@ func (c *Client) Users(ctx context.Context) (list UserList, err error) {
 	return list, err
 }
 
-// CreateUser makes a user.
+// CreateUser makes a user (an *Error with Status 409 when there is one of that
+// name), or, without a password, gives one that is there another scope.
 func (c *Client) CreateUser(ctx context.Context, r UserRequest) (user UserRow, err error) {
 	if err := c.private(); err != nil {
 		return UserRow{}, err

@@ -50,6 +50,8 @@ type Principal struct {
 	By string `json:"by"`
 	// Expires is when that ends; zero: not by itself.
 	Expires time.Time `json:"expires,omitzero"`
+	// Token is the id of the API token, if it is one that asks.
+	Token string `json:"token,omitempty"`
 }
 
 // APITokenRequest asks for a token by which a program may ask.
@@ -81,10 +83,11 @@ type APITokenList struct {
 	Tokens []APITokenRow `json:"tokens"`
 }
 
-// UserRequest makes a user.
+// UserRequest makes a user. Without a password it gives one that is there
+// another scope.
 type UserRequest struct {
 	Name     string `json:"name"`
-	Password string `json:"password"`
+	Password string `json:"password,omitempty"`
 	Scope    Scope  `json:"scope"`
 }
 

@@ -74,7 +74,7 @@ func (g *Guard) byToken(r *http.Request, values []string) (visitor, error) {
 		return visitor{}, bad(err.Error())
 	}
 	p.By = ByToken
-	return visitor{Principal: p, who: "user " + p.Name, from: address(r)}, nil
+	return visitor{Principal: p, who: "token " + p.Token + " of " + p.Name, from: address(r)}, nil
 }
 
 func (g *Guard) byCertificate(r *http.Request, peer trust.Identity) (visitor, error) {

@@ -44,7 +44,10 @@ func Rules() []Rule {
 		{"GET " + api.PathFleetWorkers + "/{id}", Read},
 		{"GET " + api.PathMe, Read},
 		{"POST " + api.PathLogout, Read},
+		// Everybody has tokens of his own, for programs: api/people looks at whose.
 		{"GET " + api.PathAPITokens, Read},
+		{"POST " + api.PathAPITokens, Read},
+		{"DELETE " + api.PathAPITokens + "/{id}", Read},
 	}
 	for _, query := range []string{api.PathQuery, api.PathQueryRange, api.PathLabels, api.PathSeries} {
 		rules = append(rules, Rule{"GET " + query, Read}, Rule{"POST " + query, Read})

@@ -1,0 +1,119 @@
+package people
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+
+	"github.com/cloudless-fleet/cloudless/pkg/api"
+	"github.com/cloudless-fleet/cloudless/pkg/api/access"
+	"github.com/cloudless-fleet/cloudless/pkg/api/admin"
+	"github.com/cloudless-fleet/cloudless/pkg/api/body"
+	"github.com/cloudless-fleet/cloudless/pkg/api/reply"
+	"github.com/cloudless-fleet/cloudless/pkg/audit"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/people"
+)
+
+// Bounds in bytes.
+const (
+	maxBody     = 8 << 10
+	maxPassword = 1024
+)
+
+func (h *Handlers) identity(w http.ResponseWriter, _ *http.Request) {
+	if h.Identity == nil {
+		reply.Error(w, reply.Unavailable, "not known yet")
+		return
+	}
+	reply.JSON(w, h.Identity())
+}
+
+func (h *Handlers) login(w http.ResponseWriter, r *http.Request) {
+	var sent api.Login
+	if !body.JSON(w, r, maxBody, "login", &sent) {
+		return
+	}
+	if sent.Name == "" || sent.Password == "" || len(sent.Name) > maxPassword || len(sent.Password) > maxPassword {
+		reply.Error(w, reply.BadData, "login: want name and password")
+		return
+	}
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		reply.Error(w, reply.BadData, "there is no login over the unix socket: the caller is known by his user")
+		return
+	}
+	session, p, err := h.Directory.Login(r.Context(), sent.Name, sent.Password, at.Addr().Unmap().WithZone(""))
+	if err != nil {
+		h.refused(r, sent.Name, err)
+		h.failed(w, err)
+		return
+	}
+	if h.record(r.Context(), audit.Entry{Who: "user " + p.Name, What: audit.Login, OK: true}) != nil {
+		h.Directory.Logout(session)
+		reply.Failure(w, errUnrecorded("nobody is logged in"))
+		return
+	}
+	who := principal(p)
+	who.By = access.BySession
+	access.SetSession(w, session, who)
+	reply.JSON(w, who)
+}
+
+// refused records a login that failed. What was typed as a name could be a
+// password, unless it looks like a name.
+func (h *Handlers) refused(r *http.Request, name string, err error) {
+	if !errors.Is(err, people.ErrWrong) && !errors.Is(err, people.ErrLocked) {
+		return // nothing was tried
+	}
+	who := "somebody"
+	if isName(name) {
+		who = "user " + name
+	}
+	_ = h.record(r.Context(), audit.Entry{Who: who, What: audit.LoginFailed, Detail: err.Error()})
+}
+
+// isName says whether text could be the name of a user.
+func isName(text string) bool {
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if !(c == '.' || c == '_' || c == '-' || c == '@' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
+			return false
+		}
+	}
+	return text != "" && len(text) <= people.MaxName
+}
+
+func (h *Handlers) logout(w http.ResponseWriter, r *http.Request) {
+	who, _ := access.From(r.Context())
+	if who.By != access.BySession {
+		reply.Error(w, reply.BadData, "there is no session to end; `DELETE "+api.PathAPITokens+"/ID` ends an API token")
+		return
+	}
+	if cookie, err := r.Cookie(api.SessionCookie); err == nil {
+		h.Directory.Logout(cookie.Value)
+	}
+	access.SetSession(w, "", api.Principal{})
+	h.done(w, r, audit.Logout, "", struct{}{})
+}
+
+func (h *Handlers) me(w http.ResponseWriter, r *http.Request) {
+	who, _ := access.From(r.Context())
+	reply.JSON(w, who)
+}
+
+func (h *Handlers) audit(w http.ResponseWriter, r *http.Request) {
+	since, limit, err := admin.AuditRange(r)
+	if err != nil {
+		reply.Error(w, reply.BadData, err.Error())
+		return
+	}
+	entries, err := h.Audit.Read(since, limit)
+	if err != nil {
+		reply.Error(w, reply.Unavailable, err.Error())
+		return
+	}
+	if entries == nil {
+		entries = []audit.Entry{}
+	}
+	reply.JSON(w, api.AuditLog{Entries: entries})
+}
