@@ -1,21 +1,24 @@
 package collector
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api/middleware"
 	"github.com/cloudless-fleet/cloudless/pkg/api/query"
+	"github.com/cloudless-fleet/cloudless/pkg/audit"
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
 	"github.com/cloudless-fleet/cloudless/pkg/discovery"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/store"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
-	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/people"
 )
 
 // Config is collectord.toml.
@@ -27,8 +30,16 @@ type Config struct {
 	// HTTPS; workers are told its port. An empty host listens on all addresses
 	// of this host, a single address on that one only.
 	Listen string `toml:"listen"`
-	// TLS names the collector's certificate.
-	TLS trust.Files `toml:"tls"`
+	// StateDirectory holds what must outlive a restart: the collector's
+	// certificate, users and their API tokens, the audit log, and the store
+	// unless that has a folder of its own. It belongs to one process at a time.
+	StateDirectory string `toml:"state_directory"`
+	// Socket is the path of a unix socket on which the same API is served to
+	// programs of this host, who are known by their user; empty: none.
+	Socket string `toml:"socket"`
+	// AdminGroup is the group of this host whose members may do everything by
+	// the socket, as root may; empty: only root.
+	AdminGroup string `toml:"admin_group"`
 	// Coordinator says where coordinatord is, for us and for the workers.
 	Coordinator CoordinatorConfig `toml:"coordinator"`
 	// Discovery says where and how often workers are called.
@@ -43,6 +54,12 @@ type Config struct {
 	Query query.Config `toml:"query"`
 	// HTTP bounds what a client may take from the server.
 	HTTP middleware.Config `toml:"http"`
+	// Web says how browsers know the collector.
+	Web WebConfig `toml:"web"`
+	// People bounds sessions and guesses at passwords.
+	People people.Config `toml:"people"`
+	// Audit bounds the log of who did what.
+	Audit audit.Config `toml:"audit"`
 	// Self says how the collector measures itself.
 	Self SelfConfig `toml:"self"`
 	// Log says what is logged, and how.
@@ -54,10 +71,26 @@ type CoordinatorConfig struct {
 	// URL is where this daemon reaches its control API. Away from this host, a
 	// break of the network between the two lets every lease run out.
 	URL string `toml:"url"`
+	// Socket is coordinatord's unix socket, from which this daemon gets its
+	// certificate when it has none; empty: coordinatord is on another host, and
+	// the certificate is put into state_directory/tls by hand.
+	Socket string `toml:"socket"`
 	// Port is the UDP port to which workers are told to send their answers to
 	// a probe, at the address of this host: coordinatord's discovery.listen.
 	// With a wrong one no worker registers.
 	Port uint16 `toml:"port"`
+}
+
+// WebConfig says how browsers know the collector.
+type WebConfig struct {
+	// Cert and Key are the operator's own certificate for browsers, with its
+	// chain, and its key, PEM. Empty: one of the fleet's authority for browsers.
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+	// Hosts are names and addresses under which people reach the collector,
+	// besides the host's own: requests for others are refused, and the fleet's
+	// certificate is made for them.
+	Hosts []string `toml:"hosts"`
 }
 
 // SelfConfig says how the collector measures itself.
@@ -71,11 +104,14 @@ type SelfConfig struct {
 // DefaultConfig returns what an empty file means.
 func DefaultConfig() Config {
 	return Config{
-		Listen: fmt.Sprintf(":%d", model.PortCollector),
-		TLS:    trust.FilesIn(trust.DefaultDir, trust.RoleCollector),
+		Listen:         fmt.Sprintf(":%d", model.PortCollector),
+		StateDirectory: "/var/lib/cloudless/" + model.DaemonCollector,
+		Socket:         "/run/cloudless/" + model.DaemonCollector + "/api.sock",
+		AdminGroup:     "cloudless",
 		Coordinator: CoordinatorConfig{
-			URL:  fmt.Sprintf("https://localhost:%d", model.PortCoordinator),
-			Port: model.PortCoordinator,
+			URL:    fmt.Sprintf("https://localhost:%d", model.PortCoordinator),
+			Socket: "/run/cloudless/" + model.DaemonCoordinator + "/control.sock",
+			Port:   model.PortCoordinator,
 		},
 		Discovery: discovery.DefaultProberConfig(),
 		Port:      stream.DefaultPortConfig(),
@@ -83,6 +119,8 @@ func DefaultConfig() Config {
 		Store:     storeConfig(),
 		Query:     query.DefaultConfig(),
 		HTTP:      middleware.DefaultConfig(),
+		People:    people.DefaultConfig(),
+		Audit:     audit.DefaultConfig(),
 		Self:      SelfConfig{Interval: 15 * time.Second},
 		Log:       daemon.DefaultLogConfig(),
 	}
@@ -90,11 +128,14 @@ func DefaultConfig() Config {
 
 // Validate names every key that is wrong.
 func (c Config) Validate() error {
-	var hostname, timeout error
+	var hostname, directory, timeout error
 	if c.Hostname != "" {
 		if err := crm.CheckHostname(c.Hostname); err != nil {
 			hostname = model.Fieldf("hostname", "%w", err)
 		}
+	}
+	if c.StateDirectory == "" {
+		directory = model.Fieldf("state_directory", "want a folder")
 	}
 	if c.HTTP.Timeout <= c.Query.Timeout {
 		timeout = model.Fieldf("http.timeout", "%s: want more than query.timeout, %s, or long queries are cut off in the middle",
@@ -102,15 +143,19 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(hostname,
 		model.FieldListen("listen", c.Listen),
-		model.InSection("tls", c.TLS.Validate()),
+		directory,
+		fieldSocket("socket", c.Socket),
 		model.InSection("coordinator", c.Coordinator.Validate()),
 		model.InSection("discovery", c.Discovery.Validate()),
 		model.InSection("port", c.Port.Validate()),
 		model.InSection("stream", c.Stream.Validate()),
-		model.InSection("store", c.Store.Validate()),
+		model.InSection("store", c.store().Validate()),
 		model.InSection("query", c.Query.Validate()),
 		model.InSection("http", c.HTTP.Validate()),
 		timeout,
+		model.InSection("web", c.Web.Validate()),
+		model.InSection("people", c.People.Validate()),
+		model.InSection("audit", c.Audit.Validate()),
 		model.InSection("self", c.Self.Validate()),
 		model.InSection("log", c.Log.Validate()))
 }
@@ -124,7 +169,37 @@ func (c CoordinatorConfig) Validate() error {
 	if c.Port == 0 {
 		port = model.Fieldf("port", "0: want the UDP port of coordinatord, 1 to 65535")
 	}
-	return errors.Join(address, port)
+	return errors.Join(address, fieldSocket("socket", c.Socket), port)
+}
+
+// Validate names every key that is wrong.
+func (c WebConfig) Validate() error {
+	var errs []error
+	switch {
+	case c.Cert != "" && c.Key == "":
+		errs = append(errs, model.Fieldf("key", "want the path of a PEM file, as web.cert has one"))
+	case c.Cert == "" && c.Key != "":
+		errs = append(errs, model.Fieldf("cert", "want the path of a PEM file, as web.key has one"))
+	}
+	if len(c.Hosts) > mostHosts {
+		errs = append(errs, model.Fieldf("hosts", "%d of them: want at most %d", len(c.Hosts), mostHosts))
+	}
+	for i, host := range c.Hosts {
+		if err := checkHost(host); err != nil {
+			errs = append(errs, model.Fieldf(fmt.Sprintf("hosts[%d]", i), "%w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// fieldSocket returns a FieldError unless path is empty or can be that of a unix
+// socket, wherever the daemon is started.
+func fieldSocket(key, path string) error {
+	const longest = 107 // what the kernel has room for, in bytes
+	if path != "" && (!filepath.IsAbs(path) || len(path) > longest) {
+		return model.Fieldf(key, "%q: want an absolute path of at most %d bytes, or nothing", path, longest)
+	}
+	return nil
 }
 
 // Validate names the key that is wrong.
@@ -141,9 +216,16 @@ func announcedPort(at net.Addr) uint16 {
 	return tcp.AddrPort().Port()
 }
 
-// storeConfig is the store's default in its default folder.
+// storeConfig is the store's default: in the state folder.
 func storeConfig() store.Config {
 	cfg := store.DefaultConfig()
-	cfg.Dir = "/var/lib/cloudless/" + model.DaemonCollector
+	cfg.Dir = ""
+	return cfg
+}
+
+// store is the store's configuration with the folder that it means.
+func (c Config) store() store.Config {
+	cfg := c.Store
+	cfg.Dir = cmp.Or(cfg.Dir, c.StateDirectory)
 	return cfg
 }

@@ -49,7 +49,8 @@ func (f fleetRows) row(one seenWorker) api.Worker {
 	row := api.Worker{ID: one.ID, Instance: one.Instance, Hostname: one.Hostname, State: one.State,
 		Addresses: one.Addresses, Ports: one.Ports, Version: one.Version, KeepAlive: one.KeepAlive,
 		LeaseRemaining: max(0, left), LastContact: one.LastContact, LastFrameAge: -1,
-		Connected: f.store.Connected(one.ID), RetriesLeft: one.RetriesLeft, Conflict: one.Conflict}
+		Connected: f.store.Connected(one.ID), RetriesLeft: one.RetriesLeft, Conflict: one.Conflict,
+		ClockOffset: one.ClockOffset, Labels: one.Labels}
 	if newest, known := f.store.Newest(one.ID); known {
 		row.LastFrame = newest.At
 		if !newest.Received.IsZero() {

@@ -22,8 +22,11 @@ type fleetView struct {
 	// ended is called, without a lock, when a worker expired, left or was
 	// forgotten, once each time. It must not block.
 	ended func(row api.RegisteredWorker, at time.Time)
-	log   *slog.Logger
-	now   func() time.Time
+	// rebooted, which may be nil, is called, without a lock, with workers of which
+	// another process was admitted than before. It must not block.
+	rebooted func([]model.WorkerID)
+	log      *slog.Logger
+	now      func() time.Time
 
 	turn   chan struct{} // holds one while somebody refreshes; guards the next two
 	asked  time.Time     // a refresh for what happened until then is done, or has failed
@@ -56,9 +59,9 @@ func (v *fleetView) polled(since uint64, changes api.WorkerChanges) {
 	}
 	// A version before the one asked for is another register's: its folder was
 	// lost. It comes with everything that the new one knows.
-	ended := v.takeLocked(changes)
+	news := v.takeLocked(changes)
 	v.mu.Unlock()
-	v.tell(ended)
+	v.tell(news)
 }
 
 // refreshed merges the whole register.
@@ -69,20 +72,29 @@ func (v *fleetView) refreshed(changes api.WorkerChanges) {
 		v.mu.Unlock()
 		return
 	}
-	ended := v.takeLocked(changes)
+	news := v.takeLocked(changes)
 	v.mu.Unlock()
-	v.tell(ended)
+	v.tell(news)
 }
 
-func (v *fleetView) tell(ended []seenWorker) {
-	for _, row := range ended {
+// news is what an answer has changed.
+type news struct {
+	ended    []seenWorker
+	rebooted []model.WorkerID
+}
+
+func (v *fleetView) tell(n news) {
+	for _, row := range n.ended {
 		v.ended(row.RegisteredWorker, row.at)
+	}
+	if len(n.rebooted) > 0 && v.rebooted != nil {
+		v.rebooted(n.rebooted)
 	}
 }
 
 // takeLocked takes over an answer that is not older than the view, and returns
-// the workers that ended by it.
-func (v *fleetView) takeLocked(changes api.WorkerChanges) (ended []seenWorker) {
+// what is new by it.
+func (v *fleetView) takeLocked(changes api.WorkerChanges) (n news) {
 	now, before := v.now(), v.workers
 	v.version = changes.Version
 	if changes.Full {
@@ -92,7 +104,10 @@ func (v *fleetView) takeLocked(changes api.WorkerChanges) (ended []seenWorker) {
 		was, known := before[row.ID]
 		v.workers[row.ID] = seenWorker{row, now}
 		if over(row.State) && (known && !over(was.State) || !known && visible(row, changes.Now)) {
-			ended = append(ended, seenWorker{row, now})
+			n.ended = append(n.ended, seenWorker{row, now})
+		}
+		if known && row.Boot != was.Boot && !row.Boot.IsZero() {
+			n.rebooted = append(n.rebooted, row.ID)
 		}
 	}
 	gone := changes.Removed
@@ -105,11 +120,11 @@ func (v *fleetView) takeLocked(changes api.WorkerChanges) (ended []seenWorker) {
 	}
 	for _, id := range gone {
 		if was, known := before[id]; known && !over(was.State) {
-			ended = append(ended, seenWorker{was.RegisteredWorker, now})
+			n.ended = append(n.ended, seenWorker{was.RegisteredWorker, now})
 		}
 		delete(v.workers, id)
 	}
-	return ended
+	return n
 }
 
 // renewLocked takes over the leases, which versions do not count. Whatever else
@@ -141,6 +156,13 @@ func (v *fleetView) get(id model.WorkerID) (seenWorker, bool) {
 	defer v.mu.Unlock()
 	row, known := v.workers[id]
 	return row, known
+}
+
+// boot is the process of a worker that is admitted; zero: none, as far as is
+// known.
+func (v *fleetView) boot(id model.WorkerID) model.BootID {
+	row, _ := v.get(id)
+	return row.Boot
 }
 
 // expected says that a worker lives, as far as is known.

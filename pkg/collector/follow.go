@@ -83,6 +83,16 @@ func (v *fleetView) find(ctx context.Context, id model.WorkerID) (seenWorker, bo
 	return v.get(id)
 }
 
+// findProcess is find for one process of a worker: before the answer is that it
+// is another one, or none, the coordinator is asked.
+func (v *fleetView) findProcess(ctx context.Context, id model.WorkerID, boot model.BootID) (seenWorker, bool) {
+	if row, known := v.get(id); known && !over(row.State) && row.Boot == boot {
+		return row, true
+	}
+	v.refresh(ctx, v.now())
+	return v.get(id)
+}
+
 // all returns every worker with leases at most refreshAfter old, or as old as
 // they are when the coordinator does not answer.
 func (v *fleetView) all(ctx context.Context) []seenWorker {

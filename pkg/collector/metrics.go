@@ -1,6 +1,8 @@
 package collector
 
 import (
+	"time"
+
 	"github.com/cloudless-fleet/cloudless/pkg/discovery"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/selfmetrics"
@@ -14,9 +16,13 @@ func (c *collector) metrics() model.Metrics {
 	fleetMetrics(&m, c.view.stats())
 	contactMetrics(&m, c.contacts.stats())
 	endingMetrics(&m, c.endings.stats())
+	trustMetrics(&m, c.credentials.NotAfter(), c.web.notAfter(), c.renewal.stats(), c.beacon.stats())
+	streams := c.streams.Stats()
+	c.revoked.metrics(&m, streams.Cut)
+	c.people.metrics(&m)
 	proberMetrics(&m, c.prober.Stats())
 	portMetrics(&m, c.port.Stats())
-	streamMetrics(&m, c.streams.Stats())
+	streamMetrics(&m, streams)
 	storeMetrics(&m, c.store.Stats())
 	queries := c.queries.Stats()
 	m.Gauge("cloudless_query_running", "Queries being evaluated.", float64(queries.Running))
@@ -35,6 +41,22 @@ func fleetMetrics(m *model.Metrics, s viewStats) {
 		reachable = 0
 	}
 	m.Gauge("cloudless_collector_coordinator_reachable", "1 while the coordinator answers.", reachable)
+}
+
+// trustMetrics tells of the certificates; web is zero when browsers have none of
+// their own yet.
+func trustMetrics(m *model.Metrics, fleet, web time.Time, renewals certificateStats, hellos beaconStats) {
+	const ends, endsHelp = "cloudless_certificate_ends_seconds", "When the certificate ends, Unix time."
+	m.Gauge(ends, endsHelp, float64(fleet.Unix()), "for", "fleet")
+	browsers := model.Absent()
+	if !web.IsZero() {
+		browsers = float64(web.Unix())
+	}
+	m.Gauge(ends, endsHelp, browsers, "for", "browsers")
+	m.Count("cloudless_certificate_renewals_total", "Certificates of the fleet got while running.", renewals.Renewals)
+	m.Count("cloudless_certificate_renewal_errors_total", "Attempts to get one that failed.", renewals.Failures)
+	m.Count("cloudless_collector_hellos_total", "Times that the coordinator was told of this collector.", hellos.Hellos)
+	m.Count("cloudless_collector_hello_errors_total", "Times that it did not answer.", hellos.Errors)
 }
 
 func contactMetrics(m *model.Metrics, s contactStats) {

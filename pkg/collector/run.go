@@ -2,16 +2,13 @@ package collector
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
-	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/api/middleware"
 	"github.com/cloudless-fleet/cloudless/pkg/api/query"
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
@@ -46,6 +43,17 @@ type collector struct {
 	build    daemon.Build
 	log      *slog.Logger
 	now      func() time.Time
+	teardown *daemon.Teardown
+
+	situation   *situation
+	credentials *trust.Credentials
+	renewal     *renewal
+	web         *webCertificate
+	revoked     *revoked
+	beacon      *beacon
+	audit       diary
+	people      *visitors
+	office      office
 
 	store    *store.Store
 	view     *fleetView
@@ -56,120 +64,133 @@ type collector struct {
 	prober   *discovery.Prober
 	queries  *query.API
 	http     *middleware.Stack
+	self     *selfWatch
 }
 
 // Run is collectord until ctx ends or a part fails.
 func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
-	credentials, err := trust.Load(cfg.TLS, time.Now)
-	if err != nil {
+	c := &collector{cfg: cfg, hostname: cfg.Hostname, build: p.Build, log: p.Log, now: time.Now, teardown: p.Teardown,
+		situation: &situation{tell: p.Status}}
+	if err := c.findHostname(); err != nil {
 		return err
 	}
-	c := &collector{cfg: cfg, who: credentials.Identity(), hostname: cfg.Hostname, build: p.Build, log: p.Log, now: time.Now}
-	if c.who.Role != trust.RoleCollector {
-		return model.Fieldf("tls.cert", "%q: certificate of the role %s, want %s", cfg.TLS.Cert, c.who.Role, trust.RoleCollector)
+	if err := os.MkdirAll(cfg.StateDirectory, 0o700); err != nil {
+		return fmt.Errorf("make state folder: %w", err)
 	}
-	if c.hostname == "" {
-		if c.hostname, err = os.Hostname(); err == nil {
-			err = crm.CheckHostname(c.hostname)
+	if err := c.openCertificate(ctx, p.Ready); err != nil {
+		return err
+	}
+	for _, open := range []func() error{c.openTrust, c.openStore, c.openPort, c.openProber, c.openSelf} {
+		if err := open(); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("find the host name (hostname in the configuration sets it): %w", err)
-		}
 	}
-	p.OnReload(reloadCertificates(credentials))
-	client, closeIdle, err := controlClient(cfg.Coordinator.URL, credentials)
+	servers, err := c.openServers()
 	if err != nil {
 		return err
 	}
-	p.Teardown.AddClose("control client", closeIdle)
-	c.store, err = store.Open(cfg.Store, store.Deps{Log: p.Log, Now: c.now})
-	if err != nil {
-		return err
-	}
-	p.Teardown.AddClose("store", c.store.Close)
-	c.endings = newEndings(c.store.MarkStale, func(id model.WorkerID) bool { return c.view.expected(id) }, component(p.Log, "fleet"), c.now)
-	c.view = newFleetView(client, c.endings.add, component(p.Log, "fleet"), c.now)
-	c.contacts = newContacts(client, component(p.Log, "contacts"), c.now)
-	c.streams, err = stream.NewServer(cfg.Stream, stream.ServerDeps{
-		Sink: sessions{c.store, c.view, c.contacts}, Now: c.now, Log: p.Log})
-	if err != nil {
-		return err
-	}
-	if err := c.listen(credentials, p.Teardown); err != nil {
-		return err
-	}
-	c.prober, err = discovery.NewProber(cfg.Discovery, discovery.ProberDeps{Announce: c.announce, Logger: p.Log})
-	if err != nil {
-		return err
-	}
-	p.Teardown.AddClose("prober", c.prober.Close)
-	server, err := c.server()
-	if err != nil {
-		return err
-	}
-	self, err := newSelfWatch(c.store, c.who, c.hostname, selfWatch{metrics: c.metrics, coordinator: client,
-		interval: cfg.Self.Interval, log: component(p.Log, "self"), now: c.now})
-	if err != nil {
-		return err
-	}
-	p.Teardown.AddClose("own figures", self.close)
+	c.reloads(p)
 
 	p.Go("store", c.store.Run)
 	p.Go("endings", c.endings.run)
+	p.Go("people", c.people.Run)
+	p.Go("revocations", c.revoked.enforce)
 	p.Go("fleet view", c.view.run)
 	p.Go("contacts", c.contacts.run)
-	p.Go("own figures", self.run)
+	p.Go("revocation list", c.revoked.follow)
+	p.Go("certificate", c.renewal.run)
+	if cfg.Web.Cert == "" {
+		p.Go("certificate for browsers", c.web.run)
+	}
+	p.Go("own figures", c.self.run)
 	p.Go("port", c.port.Run)
-	p.Go("https", func(ctx context.Context) error { return middleware.Serve(ctx, server, c.port.HTTP()) })
-	p.Go("prober", c.prober.Run)
-	p.Log.Info("collecting", "fleet", c.who.Fleet, logkey.Listen, c.port.Addr().String(), "store", cfg.Store.Dir,
+	for _, one := range servers {
+		p.Go(one.name, one.run)
+	}
+	p.Go("hello", c.beacon.run)
+	p.Go("prober", c.probe)
+	p.Log.Info("collecting", "fleet", c.who.Fleet, logkey.Listen, c.port.Addr().String(), "store", c.cfg.store().Dir,
 		"coordinator", cfg.Coordinator.URL)
+	c.situation.serves("collecting on " + c.port.Addr().String())
 	p.Ready()
 	return p.Wait(ctx)
 }
 
-// controlClient makes the client of the coordinator; it presents the newest
-// certificate on every connection. closeIdle closes those that are not in use.
-func controlClient(url string, credentials *trust.Credentials) (client *api.ControlClient, closeIdle func() error, err error) {
-	transport := &http.Transport{ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: 2 * time.Minute,
-		// A connection to a host that has vanished must not swallow one
-		// request after the other.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
-		DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			dialer := tls.Dialer{Config: credentials.Client(trust.RoleCoordinator, "h2", "http/1.1"),
-				NetDialer: &net.Dialer{Timeout: 10 * time.Second}}
-			return dialer.DialContext(ctx, network, addr)
-		}}
-	client, err = api.NewControlClient(url, &http.Client{Transport: transport, Timeout: pollWait + 10*time.Second})
-	return client, func() error { transport.CloseIdleConnections(); return nil }, err
+func (c *collector) findHostname() (err error) {
+	if c.hostname != "" {
+		return nil
+	}
+	if c.hostname, err = os.Hostname(); err == nil {
+		err = crm.CheckHostname(c.hostname)
+	}
+	if err != nil {
+		return fmt.Errorf("find the host name (hostname in the configuration sets it): %w", err)
+	}
+	return nil
 }
 
-// listen opens the port for streams and HTTPS.
-func (c *collector) listen(credentials *trust.Credentials, teardown *daemon.Teardown) error {
+// openStore opens the store and what stands between it and the workers.
+func (c *collector) openStore() (err error) {
+	if c.store, err = store.Open(c.cfg.store(), store.Deps{Log: c.log, Now: c.now}); err != nil {
+		return err
+	}
+	c.teardown.AddClose("store", c.store.Close)
+	c.endings = newEndings(c.store.MarkStale, func(id model.WorkerID) bool { return c.view.expected(id) }, component(c.log, "fleet"), c.now)
+	c.view = newFleetView(c.office.control, c.endings.add, component(c.log, "fleet"), c.now)
+	c.view.rebooted = c.rebooted
+	c.contacts = newContacts(c.office.control, component(c.log, "contacts"), c.now)
+	door := sessions{store: c.store, view: c.view, contacts: c.contacts, revoked: c.revoked.has}
+	c.streams, err = stream.NewServer(c.cfg.Stream, stream.ServerDeps{Sink: door, Admit: door.Admit, Now: c.now, Log: c.log})
+	return err
+}
+
+// rebooted cuts the streams of processes that are not their workers' any more.
+func (c *collector) rebooted(workers []model.WorkerID) {
+	if cut := cutOthers(c.streams, c.view, workers); cut > 0 {
+		c.log.Info("streams of former processes of workers cut", logkey.Count, cut)
+	}
+}
+
+// openPort opens the port for streams and HTTPS.
+func (c *collector) openPort() error {
 	listener, err := net.Listen("tcp", c.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for streams and HTTPS: %w", err)
 	}
-	teardown.AddClose("listener", listener.Close)
+	c.teardown.AddClose("listener", listener.Close)
 	c.port, err = stream.NewPort(c.cfg.Port, stream.PortDeps{Listener: listener, Stream: c.streams.Serve, Log: c.log,
-		TLS: credentials.Server(stream.PortProtocols(), trust.ClientOptional)})
+		TLS: serverTLS(c.credentials, stream.PortProtocols(), c.web.get)})
 	return err
 }
 
-// server makes the HTTPS server.
-func (c *collector) server() (*http.Server, error) {
-	log := component(c.log, "https")
-	var err error
-	c.queries, err = query.New(c.cfg.Query, query.Deps{Queryable: c.store.Queryable(), Metadata: c.store.Metadata,
-		Ready: c.ready, Build: api.BuildInfo{Cloudless: c.build.Version, Revision: c.build.Commit, GoVersion: c.build.Go}, Log: log, Now: c.now})
+func (c *collector) openProber() (err error) {
+	c.prober, err = discovery.NewProber(c.cfg.Discovery, discovery.ProberDeps{Announce: c.announce, Seal: c.beacon.seal, Logger: c.log})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c.http = middleware.New(c.cfg.HTTP, log, c.now)
-	server := &http.Server{Handler: c.handler(c.queries, fleetRows{c.view, c.store, c.now}),
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-	c.cfg.HTTP.Apply(server)
-	return server, nil
+	c.teardown.AddClose("prober", c.prober.Close)
+	return nil
+}
+
+// probe calls for workers, once there is a voucher: nobody would believe a call
+// without one.
+func (c *collector) probe(ctx context.Context) error {
+	select {
+	case <-c.beacon.first:
+		return c.prober.Run(ctx)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (c *collector) openSelf() (err error) {
+	c.self, err = newSelfWatch(c.store, c.who, c.hostname, selfWatch{metrics: c.metrics, coordinator: c.office.control,
+		interval: c.cfg.Self.Interval, log: component(c.log, "self"), now: c.now})
+	if err != nil {
+		return err
+	}
+	c.teardown.AddClose("own figures", c.self.close)
+	return nil
 }
 
 // ready says whether queries can be answered and data be taken.
@@ -182,18 +203,11 @@ func (c *collector) ready() error {
 
 // announce is what a ProbeInit says of this collector.
 func (c *collector) announce(time.Time) discovery.Announcement {
-	return discovery.Announcement{Hostname: c.hostname, Fleet: c.who.Fleet, FleetSize: c.view.size(),
+	return discovery.Announcement{Hostname: c.hostname, Fleet: c.who.Fleet, FleetSize: c.view.size(), Voucher: c.beacon.voucher(),
 		Ports: []model.PortInfo{
 			{Daemon: model.DaemonCoordinator, Port: c.cfg.Coordinator.Port},
 			{Daemon: model.DaemonCollector, Port: announcedPort(c.port.Addr())},
 		}}
-}
-
-// reloadCertificates reads the certificates again: connections made from then
-// on use them.
-func reloadCertificates(credentials *trust.Credentials) daemon.Reloader[Config] {
-	return daemon.Reloader[Config]{Name: "certificates", Keys: []string{"tls"},
-		Prepare: func(_ context.Context, next Config) (func(), error) { return credentials.Prepare(next.TLS) }}
 }
 
 func component(log *slog.Logger, name string) *slog.Logger {

@@ -27,20 +27,20 @@ type selfWatch struct {
 
 func newSelfWatch(s *store.Store, who trust.Identity, instance string, w selfWatch) (*selfWatch, error) {
 	var err error
-	if w.own, err = local(s, localSource(who, instance)); err != nil {
+	if w.own, err = openWriter(s, localSource(who, instance)); err != nil {
 		return nil, err
 	}
 	coordinator := trust.Identity{Fleet: who.Fleet, Role: trust.RoleCoordinator, Name: who.Name}
-	if w.theirs, err = local(s, localSource(coordinator, instance)); err != nil {
+	if w.theirs, err = openWriter(s, localSource(coordinator, instance)); err != nil {
 		return nil, errors.Join(err, w.own.Close())
 	}
 	return &w, nil
 }
 
-// local opens a writer. One that the store refuses for now is good all the
+// openWriter opens a writer. One that the store refuses for now is good all the
 // same, it tries again with every frame: a full disk must not keep the
 // collector from answering queries.
-func local(s *store.Store, source store.Source) (*store.Writer, error) {
+func openWriter(s *store.Store, source store.Source) (*store.Writer, error) {
 	w, err := s.Local(source)
 	if err != nil && !mayPass(err) {
 		return nil, err

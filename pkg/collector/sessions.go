@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/store"
@@ -18,6 +17,9 @@ type sessions struct {
 	store    *store.Store
 	view     *fleetView
 	contacts *contacts
+	// revoked says that the fleet has shut the worker out. The handshake has
+	// asked, too, but the list may have changed since.
+	revoked func(stream.Peer) bool
 }
 
 var _ stream.Sink = sessions{}
@@ -26,11 +28,18 @@ var _ stream.Sink = sessions{}
 // not registered: it is told so, or registers, in the meantime.
 const unknownRetry = 2 * time.Second
 
+// Admit is stream.ServerDeps.Admit: the one process that the coordinator has
+// admitted may take the place of the worker's connection before, and no other.
+func (s sessions) Admit(ctx context.Context, p stream.Peer) error {
+	_, err := s.judge(ctx, p)
+	return err
+}
+
 // Open implements stream.Sink.
 func (s sessions) Open(ctx context.Context, p stream.Peer) (stream.Session, error) {
-	row, known := s.view.find(ctx, p.Worker)
-	if !admitted(row.RegisteredWorker) {
-		return nil, &stream.Refusal{Cause: stream.CauseUnknown, Text: s.whyNot(row, known), RetryAfter: unknownRetry}
+	row, err := s.judge(ctx, p)
+	if err != nil {
+		return nil, err
 	}
 	session, err := s.store.OpenSession(store.Source{Worker: p.Worker, Boot: p.Boot, Instance: row.Instance})
 	if err != nil {
@@ -39,22 +48,48 @@ func (s sessions) Open(ctx context.Context, p stream.Peer) (stream.Session, erro
 	return &contactSession{Session: session, heard: func() { s.contacts.saw(p.Worker) }}, nil
 }
 
-// admitted says that the worker is a living member; an unknown one is none.
-func admitted(row api.RegisteredWorker) bool {
-	return (row.State == model.Registered || row.State == model.Suspect) && row.Instance != ""
+// judge returns the worker's row, or a refusal.
+func (s sessions) judge(ctx context.Context, p stream.Peer) (seenWorker, error) {
+	row, known := s.view.findProcess(ctx, p.Worker, p.Boot)
+	// Asked last: looking for the worker may have taken a while.
+	if s.revoked(p) {
+		return row, &stream.Refusal{Cause: stream.CauseRevoked, Permanent: true, Text: revokedText}
+	}
+	if why := s.whyNot(row, known, p.Boot); why != "" {
+		return row, &stream.Refusal{Cause: stream.CauseUnknown, Text: why, RetryAfter: unknownRetry}
+	}
+	return row, nil
 }
 
-// whyNot says why a worker is not let in.
-func (s sessions) whyNot(row seenWorker, known bool) string {
+// whyNot says why a process of a worker is not let in; "": it is.
+func (s sessions) whyNot(row seenWorker, known bool, boot model.BootID) string {
 	switch {
 	case !s.view.isLoaded():
 		return "the collector does not know the fleet yet: its coordinator does not answer"
 	case !known:
 		return "the worker is not registered"
+	case row.State != model.Registered && row.State != model.Suspect:
+		return "the worker is " + row.State.String()
 	case row.Instance == "":
 		return "the worker has no name yet"
+	case row.Boot.IsZero():
+		return "the coordinator has admitted no process of this worker yet"
+	case row.Boot != boot:
+		return "the coordinator has admitted another process of this worker"
 	}
-	return "the worker is " + row.State.String()
+	return ""
+}
+
+// cutOthers ends the streams of processes of the workers that are not admitted
+// any more.
+func cutOthers(streams *stream.Server, view *fleetView, workers []model.WorkerID) int {
+	changed := make(map[model.WorkerID]bool, len(workers))
+	for _, id := range workers {
+		changed[id] = true
+	}
+	return streams.Cut(func(p stream.Peer) bool {
+		return changed[p.Worker] && !p.Boot.IsZero() && p.Boot != view.boot(p.Worker)
+	}, &stream.Refusal{Cause: stream.CauseUnknown, Text: "the coordinator has admitted another process of this worker", RetryAfter: unknownRetry})
 }
 
 // contactSession is a session of the store whose frames renew a lease.
