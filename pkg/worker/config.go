@@ -13,7 +13,6 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/sampler"
 	"github.com/cloudless-fleet/cloudless/pkg/spool"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
-	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
 
 // Config is workerd.toml.
@@ -23,9 +22,12 @@ type Config struct {
 	// instance name, the label of all its series, for good; of two workers with
 	// one name the second gets a number behind it.
 	Hostname string `toml:"hostname"`
-	// TLS names the certificate that is the worker's identity: another
-	// certificate is another worker, with a history of its own.
-	TLS trust.Files `toml:"tls"`
+	// StateDirectory holds who this worker is (its id, key and certificate) and
+	// how it fares. It belongs to one process and one machine: another folder is
+	// another worker, with a history of its own.
+	StateDirectory string `toml:"state_directory"`
+	// Enrol says how the worker comes into its fleet.
+	Enrol EnrolConfig `toml:"enrol"`
 	// Registration says how the worker presents itself.
 	Registration RegistrationConfig `toml:"registration"`
 	// Discovery says how probes are heard and answered.
@@ -63,13 +65,14 @@ type RegistrationConfig struct {
 // DefaultConfig returns what an empty file means.
 func DefaultConfig() Config {
 	return Config{
-		TLS:          trust.FilesIn(trust.DefaultDir, trust.RoleWorker),
-		Registration: RegistrationConfig{KeepAlive: 30 * time.Second, CoolDown: registry.DefaultAgentPolicy().CoolDown},
-		Discovery:    discovery.DefaultResponderConfig(),
-		Sampling:     sampler.DefaultConfig(),
-		Spool:        spool.DefaultConfig(),
-		Stream:       stream.DefaultClientConfig(),
-		Log:          daemon.DefaultLogConfig(),
+		StateDirectory: "/var/lib/cloudless/" + model.DaemonWorker,
+		Enrol:          DefaultEnrolConfig(),
+		Registration:   RegistrationConfig{KeepAlive: 30 * time.Second, CoolDown: registry.DefaultAgentPolicy().CoolDown},
+		Discovery:      discovery.DefaultResponderConfig(),
+		Sampling:       sampler.DefaultConfig(),
+		Spool:          spool.DefaultConfig(),
+		Stream:         stream.DefaultClientConfig(),
+		Log:            daemon.DefaultLogConfig(),
 	}
 }
 
@@ -82,13 +85,21 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(hostname,
-		model.InSection("tls", c.TLS.Validate()),
+		c.checkStateDirectory(),
+		model.InSection("enrol", c.Enrol.Validate()),
 		model.InSection("registration", c.Registration.Validate()),
 		model.InSection("discovery", c.Discovery.Validate()),
 		model.InSection("sampling", c.Sampling.Validate()),
 		model.InSection("spool", c.Spool.Validate()),
 		model.InSection("stream", c.Stream.Validate()),
 		model.InSection("log", c.Log.Validate()))
+}
+
+func (c Config) checkStateDirectory() error {
+	if c.StateDirectory == "" {
+		return model.Fieldf("state_directory", "want a folder")
+	}
+	return nil
 }
 
 // Validate names every key that is wrong.

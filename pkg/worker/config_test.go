@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -19,8 +20,19 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			Want: []string{`hostname: "web\n1" holds the character U+000A`}},
 		{Spoil: func(c *Config) { c.Hostname = strings.Repeat("x", 254) },
 			Want: []string{`hostname: 254 bytes, at most 253`}},
-		{Spoil: func(c *Config) { c.TLS.CA, c.TLS.Key = "", "" },
-			Want: []string{"tls.ca: want the path of a PEM file", "tls.key: want the path of a PEM file"}},
+		{Spoil: func(c *Config) { c.StateDirectory = "" }, Want: []string{"state_directory: want a folder"}},
+		{Spoil: func(c *Config) {
+			c.Enrol.Coordinators = []string{"hq", "hq:0", "http://hq", "fe80::1%eth0", "[fd00::1]:10100", "10.0.0.1"}
+			c.Enrol.Fleet, c.Enrol.Labels = "Lab", map[string]string{"a-b": "c"}
+		}, Want: []string{
+			`enrol.coordinators[1]: "hq:0": want host or host:port`,
+			`enrol.coordinators[2]: "http://hq": want host or host:port`,
+			`enrol.fleet: fleet name "Lab": want 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit`,
+			`enrol.labels: label "a-b"="c": want a name like a metric's label and up to 128 printable characters`,
+		}},
+		{Spoil: func(c *Config) { c.Enrol.Authority[0], c.Enrol.Coordinators = 1, make([]string, 17) },
+			Want: append([]string{"enrol.coordinators: 17 of them: want at most 16"}, append(seventeen(),
+				"enrol.authority: want enrol.fleet beside it: a coordinator proves both")...)},
 		{Spoil: func(c *Config) { c.Registration.KeepAlive = 999 * time.Millisecond },
 			Want: []string{"registration.keep_alive: 999ms: want 1s to 24h"}},
 		{Spoil: func(c *Config) { c.Registration.KeepAlive = 25 * time.Hour },
@@ -61,4 +73,35 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			"log.repeats_per_minute: -1: want at least 0",
 		}},
 	})
+}
+
+// seventeen are the complaints of that many empty addresses.
+func seventeen() (lines []string) {
+	for i := range 17 {
+		lines = append(lines, fmt.Sprintf(`enrol.coordinators[%d]: "": want host or host:port`, i))
+	}
+	return lines
+}
+
+func TestControlAddress(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		if got, _ := controlAddress(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+	f("hq", "hq:10100")
+	f("hq:1", "hq:1")
+	f("10.0.0.1", "10.0.0.1:10100")
+	f("fd00::1", "[fd00::1]:10100")
+	f("[fd00::1]", "[fd00::1]:10100")
+	f("[fd00::1]:7", "[fd00::1]:7")
+	f("fe80::1%eth0", "[fe80::1%eth0]:10100")
+	f("", "")
+	f("hq:", "")
+	f("hq:65536", "")
+	f("a b", "")
+	f("hq/x", "")
+	f("user@hq", "")
+	f("a:b:c", "")
 }

@@ -11,16 +11,41 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
 )
 
-// metrics lists what the worker tells of itself; they are one part of its
-// frames. The set of series never changes, so that the schema does not.
-func (w *worker) metrics() model.Metrics {
+// metrics lists what the worker tells of itself; they are one part of the frames
+// of a life. The set of series never changes, so that the schema does not.
+func (w *worker) metrics(l *life) model.Metrics {
 	m := selfmetrics.Process(w.build.Version)
-	samplerMetrics(&m, w.sampler.Stats())
-	spoolMetrics(&m, w.spool.Stats())
-	streamMetrics(&m, w.client.Stats())
+	samplerMetrics(&m, l.sampler.Stats())
+	spoolMetrics(&m, l.spool.Stats())
+	streamMetrics(&m, l.client.Stats())
 	discoveryMetrics(&m, w.responder.Stats())
-	w.registration.metrics(&m)
+	l.registration.metrics(&m)
+	w.trustMetrics(&m)
 	return m
+}
+
+// trustMetrics lists where the worker stands with its fleet.
+func (w *worker) trustMetrics(m *model.Metrics) {
+	s := w.status.plain()
+	for _, one := range standings() {
+		m.Gauge("cloudless_worker_standing", "1 for where the worker stands with its fleet.", truth(s.Standing == one), "state", string(one))
+	}
+	for _, one := range sessionStates() {
+		m.Gauge("cloudless_worker_session", "1 for the state of the session with the coordinator.", truth(s.Session == one), "state", string(one))
+	}
+	ends := model.Absent()
+	if s.CertificateEnds != nil {
+		ends = float64(s.CertificateEnds.Unix())
+	}
+	m.Gauge("cloudless_worker_certificate_end_seconds", "When the worker's certificate ends, Unix time.", ends)
+	const renewals, help = "cloudless_worker_renewals_total", "Renewals of the certificate, by what came of them."
+	m.Count(renewals, help, w.renewals.ok.Load(), "result", "ok")
+	m.Count(renewals, help, w.renewals.failed.Load(), "result", "failed")
+	offset := model.Absent()
+	if d, known := w.clock.view(); known {
+		offset = d.Seconds()
+	}
+	m.Gauge("cloudless_worker_clock_offset_seconds", "This host's clock minus the coordinator's, from packets and answers that are proved.", offset)
 }
 
 func samplerMetrics(m *model.Metrics, s sampler.Stats) {

@@ -15,10 +15,16 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/registry"
 )
 
-// registration carries out what registry.NextAgent decides. It is the
-// discovery.Handler of the worker; its methods are safe for concurrent use.
+// registration carries out what registry.NextAgent decides. Its methods are safe
+// for concurrent use.
 type registration struct {
 	self identity
+	// admitted says whether this process may speak for the worker: until then no
+	// probe is answered, for another process may be the one that the fleet knows.
+	admitted func() bool
+	// fallback is where frames go when a ProbeInit names no such place; zero when
+	// nobody knows.
+	fallback func() netip.AddrPort
 	// connect is told where the collector is, the zero value meaning nowhere. It
 	// must not block and not call back.
 	connect func(to netip.AddrPort)
@@ -40,14 +46,15 @@ const (
 	ignoredNoFleet      = "no_fleet"      // a ProbeInit that names no fleet
 	ignoredForeignFleet = "foreign_fleet" // a ProbeInit of another fleet
 	ignoredOtherWorker  = "other_worker"  // a RegisterAck for another worker
+	ignoredNotAdmitted  = "not_admitted"  // a ProbeInit while this process may not answer
 )
 
 var _ discovery.Handler = (*registration)(nil)
 
 func newRegistration(self identity, policy registry.AgentPolicy, connect func(netip.AddrPort), log *slog.Logger, now func() time.Time) *registration {
-	r := &registration{self: self, connect: connect, log: log, now: now, wake: make(chan struct{}, 1),
+	r := &registration{self: self, admitted: func() bool { return true }, fallback: func() netip.AddrPort { return netip.AddrPort{} }, connect: connect, log: log, now: now, wake: make(chan struct{}, 1),
 		agent: registry.NewAgent(policy, now()), ignored: map[string]uint64{}}
-	for _, reason := range []string{ignoredNoFleet, ignoredForeignFleet, ignoredOtherWorker} {
+	for _, reason := range []string{ignoredNoFleet, ignoredForeignFleet, ignoredOtherWorker, ignoredNotAdmitted} {
 		r.ignored[reason] = 0
 	}
 	for _, reason := range registry.IgnoreReasons() {
@@ -68,10 +75,16 @@ func (r *registration) Probed(probe *crm.ProbeInit, source netip.AddrPort) (disc
 				"fleet", probe.Ext.Fleet, "own_fleet", r.self.fleet, "collector", probe.Info.Hostname, logkey.Addr, source)
 		}
 		return discovery.Answer{}, false
+	case !r.admitted():
+		r.ignore(ignoredNotAdmitted)
+		return discovery.Answer{}, false
 	}
 	collector := registry.Collector{Hostname: probe.Info.Hostname}
 	collector.Coordinator, _ = probe.Info.Endpoint(model.DaemonCoordinator, source.Addr())
-	collector.Data, _ = probe.Info.Endpoint(model.DaemonCollector, source.Addr())
+	var told bool
+	if collector.Data, told = probe.Info.Endpoint(model.DaemonCollector, source.Addr()); !told {
+		collector.Data = r.fallback()
+	}
 	to, answer := r.happened(registry.ProbeInit{Collector: collector, Source: source.Addr(), Interval: probe.Ext.Interval})
 	if !answer {
 		return discovery.Answer{}, false

@@ -3,11 +3,15 @@ package worker
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	randv2 "math/rand/v2"
-	"net/netip"
+	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
@@ -15,127 +19,218 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/discovery"
 	"github.com/cloudless-fleet/cloudless/pkg/kernel"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/sampler"
-	"github.com/cloudless-fleet/cloudless/pkg/spool"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/home"
 )
 
+// serviceUser is who the service runs as.
+const serviceUser = "cloudless-" + model.DaemonWorker
+
 // Spec describes workerd to package daemon.
-func Spec() daemon.Spec[Config] {
-	return daemon.Spec[Config]{
+func Spec() daemon.Spec[Config] { return SpecOn(os.DirFS("/")) }
+
+// SpecOn is Spec for a machine that is told from others by the facts below
+// machine (home.ReadFacts): in tests, several machines share one host.
+func SpecOn(machine fs.FS) daemon.Spec[Config] {
+	return spec(environment{
+		machine: machine, kernel: kernel.Host(), now: time.Now, random: rand.Reader, jitter: randv2.Float64,
+		dial: (&net.Dialer{}).DialContext, getenv: os.Getenv, hostname: os.Hostname, stdin: os.Stdin,
+	})
+}
+
+// environment is what workerd takes from its surroundings.
+type environment struct {
+	machine  fs.FS     // where the machine's facts are
+	kernel   kernel.FS // what is measured
+	now      func() time.Time
+	random   io.Reader
+	jitter   func() float64 // 0 to below 1; called by several goroutines
+	dial     dialFunc
+	getenv   func(string) string
+	hostname func() (string, error)
+	stdin    io.Reader
+}
+
+func spec(env environment) daemon.Spec[Config] {
+	s := daemon.Spec[Config]{
 		Name:        model.DaemonWorker,
 		DisplayName: "Cloudless worker",
 		Summary:     "measures this host and streams what it finds to the fleet's collector",
 		Default:     DefaultConfig,
 		LogConfig:   func(c Config) daemon.LogConfig { return c.Log },
-		Run:         Run,
-		Unit:        daemon.Unit{User: "cloudless-workerd", ReadsHost: true},
+		Run: func(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
+			return run(ctx, env, cfg, p)
+		},
+		Unit: daemon.Unit{User: serviceUser, ReadsHost: true},
 	}
+	s.Verbs, s.Status = verbs(env), env.showStatus
+	return s
 }
 
-// worker is what a running workerd is made of.
+// worker is a running workerd.
 type worker struct {
-	sampler      *sampler.Sampler
-	spool        *spool.Spool
-	client       *stream.Client
-	responder    *discovery.Responder
-	registration *registration
-	build        daemon.Build
+	cfg   Config
+	env   environment
+	log   *slog.Logger
+	build daemon.Build
+	tell  func(text string) // the service manager's status line
+	state stateDir
+	facts home.Facts
+	home  *home.Home
+	self  identity // without id and fleet, which a life has
+
+	port        *port
+	responder   *discovery.Responder
+	clock       *clock
+	status      *statusBook
+	credentials atomic.Pointer[trust.Credentials] // nil: none that are good
+	renewals    struct{ ok, failed atomic.Uint64 }
+	life        atomic.Pointer[life]
+
+	// Of the goroutine of belong: what it was before it made itself a new
+	// identity, until it is admitted under the new one.
+	former *trust.Credentials
 }
 
-// Run is workerd until ctx ends or a part fails.
-func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
-	credentials, err := trust.Load(cfg.TLS, time.Now)
+// run is workerd until ctx ends or a part fails.
+func run(ctx context.Context, env environment, cfg Config, p *daemon.Process[Config]) error {
+	w := &worker{cfg: cfg, env: env, log: p.Log, build: p.Build, tell: p.Status, state: stateDir(cfg.StateDirectory)}
+	if err := w.state.make(); err != nil {
+		return err
+	}
+	unlock, err := w.state.lock()
 	if err != nil {
 		return err
 	}
-	id, ok := credentials.Identity().WorkerID()
-	if !ok {
-		return model.Fieldf("tls.cert", "%q: certificate of the role %s, want %s", cfg.TLS.Cert, credentials.Identity().Role, trust.RoleWorker)
-	}
-	w := &worker{build: p.Build}
-
-	var random [16]byte
-	rand.Read(random[:]) // never fails
-	w.spool, err = spool.New(cfg.Spool, model.BootIDFrom(random), time.Now)
-	if err != nil {
+	p.Teardown.AddClose("state folder", unlock)
+	if err := w.open(); err != nil {
 		return err
 	}
-	w.client, err = stream.NewClient(cfg.Stream, stream.ClientDeps{
-		Source: heardSource{w.spool, func() { w.registration.alive() }},
-		Connect: stream.TLSConnect(func() *tls.Config {
-			return credentials.Client(trust.RoleCollector, stream.ALPN)
-		}),
-		Now: time.Now, Random: randv2.Float64, Log: p.Log,
-	})
-	if err != nil {
-		return err
-	}
-	p.OnReload(w.reloadCertificates(credentials))
-	w.registration = newRegistration(identity{
-		id: id, fleet: credentials.Identity().Fleet, hostname: cfg.Hostname, kernel: os.Hostname, address: cfg.Registration.AdvertiseAddress,
-		keepAlive: cfg.Registration.KeepAlive, version: p.Build.Version,
-	}, cfg.Registration.policy(), w.connect, component(p.Log, "registration"), time.Now)
-	w.responder, err = discovery.NewResponder(cfg.Discovery,
-		discovery.ResponderDeps{Handler: w.registration, Logger: p.Log})
+	w.responder, err = discovery.NewResponder(cfg.Discovery, discovery.ResponderDeps{Handler: w.port, Judge: w.port.judge,
+		Screen: w.port.screen, Seal: w.port.seal, Logger: p.Log, Now: env.now})
 	if err != nil {
 		return err
 	}
 	p.Teardown.AddClose("responder", w.responder.Close)
-	w.registration.self.port = w.responder.Addr().Port()
-	w.sampler, err = sampler.New(cfg.Sampling, kernel.Host(),
-		sampler.Deps{Log: p.Log, Now: time.Now, Worker: id, Self: func() []model.Metric { return w.metrics() }})
-	if err != nil {
-		return err
-	}
-	p.Teardown.AddClose("sampler", w.sampler.Close)
+	w.self.port = w.responder.Addr().Port()
 
-	// The stream stops after the sampler, so that the last round still goes out.
-	p.Go("stream", w.client.Run)
-	p.Go("sampling", func(ctx context.Context) error { return w.sampler.Run(ctx, w.spool) })
-	p.Go("registration", w.registration.run)
+	p.Go("status file", w.status.run)
 	p.Go("responder", w.responder.Run)
-	p.Log.Info("working", "fleet", credentials.Identity().Fleet, logkey.Worker, id, logkey.Listen, w.responder.Addr().String(),
-		"interval", cfg.Sampling.Interval)
-	p.Watch("sampling", roundsGoOn(func() uint64 { return w.sampler.Stats().Rounds }, cfg.Sampling.Interval, time.Now))
+	p.Go("membership", w.belong)
+	p.Log.Info("working", logkey.Worker, w.home.Worker(), logkey.Listen, w.responder.Addr().String(), "interval", cfg.Sampling.Interval)
+	p.Watch("sampling", roundsGoOn(w.rounds(), cfg.Sampling.Interval, env.now))
+	p.OnReload(w.reloadCertificates())
+	// A machine that waits for approval is as ready as it can be: what starts
+	// after it must not wait for a person.
 	p.Ready()
 	return p.Wait(ctx)
 }
 
-// reloadCertificates reads the certificates again: the next connection uses
-// them, and a stream that was refused tries at once.
-func (w *worker) reloadCertificates(credentials *trust.Credentials) daemon.Reloader[Config] {
-	return daemon.Reloader[Config]{Name: "certificates", Keys: []string{"tls"},
-		Prepare: func(_ context.Context, next Config) (func(), error) {
-			apply, err := credentials.Prepare(next.TLS)
-			if err != nil {
-				return nil, err
-			}
-			return func() { apply(); w.client.Retry() }, nil
-		}}
-}
-
-// connect tells the stream where the collector is. It does not block, and calls
-// nothing back.
-func (w *worker) connect(to netip.AddrPort) {
-	if !to.IsValid() {
-		w.client.SetEndpoint("")
-		return
+// open finds out who this worker is, and makes it somebody at its first start.
+func (w *worker) open() error {
+	w.facts = home.ReadFacts(w.env.machine)
+	var err error
+	if w.home, err = home.Open(string(w.state), w.facts, w.env.random, w.env.now()); err != nil {
+		return err
 	}
-	w.client.SetEndpoint(to.String())
+	last, err := readStatus(w.state)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.log.Warn("the status file of the last run is passed over", logkey.Err, err)
+	}
+	w.self = identity{hostname: w.cfg.Hostname, kernel: w.env.hostname, address: w.cfg.Registration.AdvertiseAddress,
+		keepAlive: w.cfg.Registration.KeepAlive, version: w.build.Version}
+	w.clock = &clock{log: component(w.log, "clock")}
+	w.port = newPort(w.env.now, w.env.random, w.clock)
+	w.status = newStatusBook(w.state, Status{PID: os.Getpid(), Worker: w.home.Worker(), Coordinator: last.Coordinator, Former: last.Former},
+		w.env.now, w.log)
+	w.status.refresh = w.refreshStatus
+	switch w.home.Bound(w.facts) {
+	case home.Copied:
+		w.log.Warn("this state folder is of another machine: this one makes itself an identity of its own", logkey.Was, w.home.Worker())
+		return w.rekey()
+	case home.Doubtful:
+		w.log.Info("this machine is hard to tell from others; the coordinator will judge", logkey.Worker, w.home.Worker())
+	}
+	return nil
 }
 
-// heardSource is the spool, telling besides that the collector is alive.
+// rekey makes the machine a new identity. The certificate of the former one stays
+// in memory: with it, the fleet lets the new one in.
+func (w *worker) rekey() error {
+	former, err := trust.Load(w.home.Files(), w.env.now)
+	if err != nil {
+		w.log.Info("there is no good certificate of the former identity: the new one has to be let in as a new machine", logkey.Err, err)
+		former = nil
+	}
+	was, err := w.home.Rekey(w.facts, w.env.random, w.env.now())
+	if err != nil {
+		return err
+	}
+	if former != nil { // a second time, it is still the first that the fleet knows
+		w.former = former
+	}
+	w.credentials.Store(nil)
+	w.status.update(func(s *Status) { s.Worker, s.Former = w.home.Worker(), was.String() })
+	w.log.Warn("new identity", logkey.Worker, w.home.Worker(), logkey.Was, was)
+	return nil
+}
+
+// tokenFiles are the places of the join token.
+func (w *worker) tokenFiles() []string {
+	return tokenFiles(w.cfg.Enrol, w.state, w.env.getenv("CREDENTIALS_DIRECTORY"))
+}
+
+// hostname is what the machine calls itself.
+func (w *worker) hostname() string {
+	if w.cfg.Hostname != "" {
+		return w.cfg.Hostname
+	}
+	self := w.self
+	self.id = w.home.Worker()
+	return self.kernelName()
+}
+
+// rounds counts rounds of measurements for the watchdog; while there is nothing
+// to be measured it goes on by itself. For one goroutine.
+func (w *worker) rounds() func() uint64 {
+	var idle uint64
+	return func() uint64 {
+		if l := w.life.Load(); l != nil {
+			return l.sampler.Stats().Rounds
+		}
+		idle++
+		return idle
+	}
+}
+
+// reloadCertificates reads the certificates again, for an operator who has
+// mended something: the next connection uses them.
+func (w *worker) reloadCertificates() daemon.Reloader[Config] {
+	return daemon.Reloader[Config]{Name: "certificates", Prepare: func(context.Context, Config) (func(), error) {
+		credentials := w.credentials.Load()
+		if credentials == nil {
+			return nil, nil
+		}
+		if err := w.reload(credentials); err != nil {
+			return nil, fmt.Errorf("certificate: %w", err)
+		}
+		return func() {
+			if l := w.life.Load(); l != nil {
+				l.client.Retry()
+			}
+		}, nil
+	}}
+}
+
+// heardSource is a spool, telling besides that the collector is alive.
 type heardSource struct {
-	*spool.Spool
+	stream.Source
 	heard func()
 }
 
-var _ stream.Source = heardSource{}
-
 func (s heardSource) Acked(through uint64) {
-	s.Spool.Acked(through)
+	s.Source.Acked(through)
 	s.heard()
 }
 

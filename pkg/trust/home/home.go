@@ -54,6 +54,16 @@ func Open(dir string, facts Facts, random io.Reader, now time.Time) (*Home, erro
 	return h, err
 }
 
+// Look opens the identity in dir as Open does, and makes none: it is an error
+// wrapping fs.ErrNotExist that there is none.
+func Look(dir string) (*Home, error) {
+	h := &Home{dir: dir}
+	if err := h.read(); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
 func (h *Home) read() error {
 	path := h.Files().Key
 	data, err := disk.ReadPrivate(path, maxFile)
