@@ -31,8 +31,8 @@ type Config struct {
 	// host. They know the caller by the kernel's word, so nobody has to log in.
 	CoordinatorSocket string `toml:"coordinator_socket"`
 	CollectorSocket   string `toml:"collector_socket"`
-	// Token is an API token; TokenFile a file that holds one. For programs:
-	// people log in.
+	// Token is an API token; TokenFile a file that holds one, for when there is
+	// none. For programs: people log in.
 	Token     string `toml:"token" secret:"true"`
 	TokenFile string `toml:"token_file"`
 	TLS       TLS    `toml:"tls"`
@@ -63,9 +63,6 @@ func (c Config) Validate() error {
 		if !filepath.IsAbs(socket.path) {
 			errs = append(errs, model.Fieldf(socket.key, "%q: want the whole path of a unix socket", socket.path))
 		}
-	}
-	if c.Token != "" && c.TokenFile != "" {
-		errs = append(errs, model.Fieldf("token_file", "want token or token_file, not both"))
 	}
 	return errors.Join(append(errs, model.InSection("tls", c.TLS.validate()))...)
 }

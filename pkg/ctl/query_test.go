@@ -10,7 +10,7 @@ import (
 func TestQuery(t *testing.T) {
 	fleet := newFleet(t)
 	success := func(data string) string { return `{"status":"success","data":` + data + `}` }
-	fleet.answers = map[string]string{
+	fleet.queries = map[string]string{
 		"node_load1": success(`{"resultType":"vector","result":[
 			{"metric":{"__name__":"node_load1","job":"node","instance":"web-1"},"value":[1800000000.123,"0.25"]},
 			{"metric":{"__name__":"node_load1","job":"node","instance":"web-with-a-long-name"},"value":[1800000000.123,"12"]}]}`),
@@ -29,7 +29,7 @@ func TestQuery(t *testing.T) {
 		"sum(load)": `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"3"]}]},
 			"warnings":["PromQL warning: half of the fleet did not answer"],"infos":["PromQL info: metric might not be a counter"]}`,
 	}
-	s := newTranscript(t, fleet.dir, "DIR", fleet.url, "https://collector")
+	s := fleet.transcript(t)
 	query := func(args ...string) { s.run(append([]string{"query", "--config", fleet.config}, args...)...) }
 	for _, expr := range []string{"node_load1", "node_load1[1m]", "1 + 1", `"text"`} {
 		query(expr)

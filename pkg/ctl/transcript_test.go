@@ -16,11 +16,15 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // transcript is what a person at a terminal sees: commands, what they print (to
-// standard error behind !), and exit codes other than 0.
+// standard error behind !), what they type (behind <), and exit codes other than
+// 0. What the daemons heard stands behind >.
 type transcript struct {
-	t    *testing.T
-	text strings.Builder
-	hide []string // what differs from run to run, each followed by its stand-in
+	t     *testing.T
+	text  strings.Builder
+	hide  []string // what differs from run to run, each followed by its stand-in
+	heard func() []string
+	stdin string // of the next command
+	typed *typist
 }
 
 func newTranscript(t *testing.T, hide ...string) *transcript {
@@ -30,16 +34,67 @@ func newTranscript(t *testing.T, hide ...string) *transcript {
 // run runs cloudlessctl and returns its exit code.
 func (s *transcript) run(args ...string) int {
 	s.t.Helper()
-	code, stdout, stderr := ctl(s.t.Context(), args...)
-	fmt.Fprintf(&s.text, "$ %s\n%s", strings.Join(append([]string{"cloudlessctl"}, quoted(args)...), " "), stdout)
-	for line := range strings.Lines(stderr) {
+	var out, err bytes.Buffer
+	streams := Streams{In: strings.NewReader(s.stdin), Out: &out, Err: &err}
+	if s.typed != nil {
+		s.typed.screen = &err
+		streams.Terminal = s.typed
+	}
+	code := Main(s.t.Context(), "1.2.3 (test)", args, streams)
+	fmt.Fprintf(&s.text, "$ %s\n%s", strings.Join(append([]string{"cloudlessctl"}, quoted(args)...), " "), out.String())
+	for line := range strings.Lines(err.String()) {
 		s.text.WriteString("! " + line)
 	}
 	if code != ExitOK {
 		fmt.Fprintf(&s.text, "=> exit code %d\n", code)
 	}
+	if s.heard != nil {
+		for _, line := range s.heard() {
+			s.text.WriteString("> " + line + "\n")
+		}
+	}
 	s.text.WriteString("\n")
+	s.stdin, s.typed = "", nil
 	return code
+}
+
+// types is somebody at a terminal who answers the questions of the next command.
+func (s *transcript) types(lines ...string) *transcript {
+	s.typed = &typist{lines: lines}
+	return s
+}
+
+// pipes gives the next command its standard input.
+func (s *transcript) pipes(text string) *transcript {
+	s.stdin = text
+	return s
+}
+
+// typist is a Terminal for tests.
+type typist struct {
+	lines  []string
+	screen *bytes.Buffer
+}
+
+func (p *typist) Ask(_ context.Context, prompt string) (string, error) {
+	line, err := p.next()
+	fmt.Fprintf(p.screen, "%s< %s\n", prompt, line)
+	return line, err
+}
+
+func (p *typist) Secret(_ context.Context, prompt string) (string, error) {
+	line, err := p.next()
+	fmt.Fprintf(p.screen, "%s< %s\n", prompt, strings.Repeat("*", min(len(line), 3)))
+	return line, err
+}
+
+func (p *typist) next() (string, error) {
+	if len(p.lines) == 0 {
+		return "", context.Canceled
+	}
+	line := p.lines[0]
+	p.lines = p.lines[1:]
+	return line, nil
 }
 
 // remark puts a heading into the transcript.

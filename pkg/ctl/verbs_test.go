@@ -17,12 +17,28 @@ func TestHelp(t *testing.T) {
 	s.golden("help.golden")
 }
 
+// The list of commands fits into 80 columns.
+func TestHelpIsNarrow(t *testing.T) {
+	_, text, _ := ctl(t.Context(), "help")
+	for line := range strings.Lines(text) {
+		if len(line) > 81 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+	for _, v := range verbs() {
+		if len(v.name) > longestName {
+			t.Errorf("%q is longer than longestName", v.name)
+		}
+	}
+}
+
 // All the ways to ask for help lead to the same.
 func TestWaysToAskForHelp(t *testing.T) {
 	for _, ways := range [][]string{
 		{"help", "--help", "-help", "-h"},
-		{"help ca issue", "--help ca issue", "ca issue --help", "ca issue -h", "ca issue worker -help"},
+		{"help ca issue", "--help ca issue", "ca issue --help", "ca issue -h", "ca issue operator -help"},
 		{"help ca", "ca --help", "ca help", "ca -h"},
+		{"help workers", "workers --help", "workers -h"},
 	} {
 		_, want, _ := ctl(t.Context(), strings.Fields(ways[0])...)
 		for _, way := range ways {
@@ -41,30 +57,80 @@ func TestUsageErrors(t *testing.T) {
 		{"ca"},
 		{"worker"},
 		{"ca renew"},
+		{"ca init"},
+		{"workers aprove"},
 		{"help nonsense"},
 		{"version now"},
-		{"workers web-1"},
 		{"workers --bogus"},
 		{"workers -bogus=1"},
 		{"workers --output xml"},
 		{"workers --output"},
 		{"workers --=x"},
-		{"workers --collector collector:9090"},
 		{"workers --collector http://collector:9090"},
+		{"workers --collector collector --collector-socket /x"},
 		{"query"},
 		{"query", "--time", "yesterday", "node_load1"},
 		{"query", "--time", "1700000000000", "node_load1"},
 		{"query", "--time", "NaN", "node_load1"},
 		{"query rate ( node_load1 )"},
 		{"query -node_load1"},
-		{"ca init"},
-		{"ca init lab"},
-		{"ca init --fleet Lab_1"},
+		{"fleet now"},
+		{"fleet reset-secret now"},
+		{"audit now"},
+		{"audit --since yesterday"},
+		{"audit --limit 0"},
+		{"token"},
+		{"token create now"},
+		{"token create --ttl 30d"},
+		{"token create --ttl -1h"},
+		{"token create --uses 0"},
+		{"token create --label site"},
+		{"token create --label site=a --label site=b"},
+		{"token create --label 1site=a"},
+		{"token create --address coordinator"},
+		{"token create --address coordinator:0"},
+		{"token list all"},
+		{"token revoke"},
+		{"token revoke a b"},
+		{"token revoke cloudless_join1_SECRET"},
+		{"workers pending all"},
+		{"workers approve"},
+		{"workers approve web-1"},
+		{"workers approve bamod-lusit-nopaz-tigal-x"},
+		{"workers reject"},
+		{"workers members all"},
+		{"workers revoke"},
+		{"workers readmit"},
+		{"workers forget a b"},
+		{"login"},
+		{"login a b"},
+		{"login http://collector"},
+		{"login collector --authority 12"},
+		{"login collector --ttl 0s"},
+		{"logout now"},
+		{"user"},
+		{"user add"},
+		{"user add bob --scope root"},
+		{"user list all"},
+		{"user remove"},
+		{"user password"},
+		{"api-token create"},
+		{"api-token create a b"},
+		{"api-token create grafana --ttl -1s"},
+		{"api-token list all"},
+		{"api-token revoke"},
+		{"ca status now"},
+		{"ca prepare now"},
+		{"ca switch now"},
+		{"ca drop now"},
+		{"ca abandon now"},
 		{"ca issue"},
 		{"ca issue admin"},
-		{"ca issue worker operator"},
-		{"ca issue worker --ttl 30d"},
-		{"ca issue worker --ttl -1h"},
+		{"ca issue worker"},
+		{"ca issue coordinatord"},
+		{"ca issue collectord operator"},
+		{"ca issue operator --ttl 30d"},
+		{"ca issue operator --ttl -1h"},
 		{"demo now"},
 		{"demo --interval fast"},
 	} {

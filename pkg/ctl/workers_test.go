@@ -9,7 +9,7 @@ import (
 
 func TestWorkers(t *testing.T) {
 	fleet := newFleet(t)
-	s := newTranscript(t, fleet.dir, "DIR", fleet.url, "https://collector")
+	s := fleet.transcript(t)
 	s.remark("an empty fleet")
 	fleet.fleet = api.Fleet{Now: 1_800_000_000_000, Workers: []api.Worker{}}
 	s.run("workers", "--config", fleet.config)
@@ -18,6 +18,12 @@ func TestWorkers(t *testing.T) {
 	fleet.fleet = threeWorkers()
 	s.run("workers", "--config", fleet.config)
 	s.run("workers", "--config", fleet.config, "--output", "json")
+	s.remark("what nobody has is not shown")
+	for i := range fleet.fleet.Workers {
+		row := &fleet.fleet.Workers[i]
+		row.Conflict, row.ClockOffset, row.Labels = false, 40, nil
+	}
+	s.run("workers", "--config", fleet.config)
 	s.golden("workers.golden")
 }
 
