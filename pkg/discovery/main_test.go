@@ -126,7 +126,7 @@ func (c *fakeConn) sent() (all []departure) {
 	}
 }
 
-func encode(t *testing.T, m crm.Message) []byte {
+func encode(t testing.TB, m crm.Message) []byte {
 	t.Helper()
 	b, err := m.Append(nil)
 	if err != nil {

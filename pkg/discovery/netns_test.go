@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/cloudless-fleet/cloudless/pkg/trust/packet"
 )
 
 // A network of namespaces, as wide as the test that made it:
@@ -226,6 +228,35 @@ func TestDirectedBroadcastReachesTheSubnet(t *testing.T) {
 	worker1.probed(5)
 	guest.heardNothing()   // behind a bridge that is not listed
 	worker6.heardNothing() // no IPv4, and multicast is off
+}
+
+// Two fleets on one wire: each worker hears both collectors and obeys its own, each
+// collector admits its own. Rogue probes, of a collector without keys, reach nobody.
+func TestTwoFleetsOnOneWire(t *testing.T) {
+	n := buildFleet(t)
+	n.host("collector2")
+	n.plug("collector2", "eth0", "hub", "br0")
+	n.in("collector2", "addr add 192.0.2.4/24 dev eth0")
+	n.host("rogue")
+	n.plug("rogue", "eth0", "hub", "br0")
+	n.in("rogue", "addr add 192.0.2.5/24 dev eth0")
+	lab, prod := newFleetKeys(t, "lab"), newFleetKeys(t, "prod")
+	worker1, worker2 := n.start("worker1", role{Is: "worker", Fleet: &lab}), n.start("worker2", role{Is: "worker", Fleet: &prod})
+	for collector, keys := range map[string]*fleetKeys{"collector": &lab, "collector2": &prod, "rogue": nil} {
+		n.start(collector, role{Is: "collector", Interfaces: []string{"eth0"}, Fleet: keys})
+	}
+	for w, fleet := range map[*peer]string{worker1: "lab", worker2: "prod"} {
+		w.registered()
+		w.wait("packets of the others", func(e event) bool {
+			return e.What == "stats" && e.Heard.Untrusted[packet.ForeignFleet] >= 3 && e.Heard.Untrusted[packet.Unsigned] >= 3
+		})
+		w.registered()
+		for _, e := range w.seen {
+			if e.What == "probe" && e.Fleet != fleet {
+				t.Errorf("%s of fleet %s obeyed a probe of fleet %s from %s", w.name, fleet, e.Fleet, e.Source)
+			}
+		}
+	}
 }
 
 func TestListedBridgeIsProbed(t *testing.T) {

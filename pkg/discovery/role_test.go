@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/packet"
 )
 
 // roleVariable holds the role, as JSON, that this binary plays in place of
@@ -22,6 +23,15 @@ type role struct {
 	Interfaces []string
 	Auto       bool
 	Multicast  bool
+	Fleet      *fleetKeys // nil: packets go unsigned
+}
+
+// fleet is nil without keys.
+func (r role) fleet() (*signedFleet, error) {
+	if r.Fleet == nil {
+		return nil, nil
+	}
+	return r.Fleet.fleet()
 }
 
 // event is what a role tells of, one JSON value after the other.
@@ -29,7 +39,9 @@ type event struct {
 	What       string // ready, probe, registered, stats
 	Source     string
 	Advertised string // the address in a probe, or ""
+	Fleet      string // of a probe
 	Stats      *ProberStats
+	Heard      *ListenStats
 }
 
 // teller writes events; safe for concurrent use.
@@ -65,7 +77,25 @@ func playRole(text string) int {
 }
 
 func playCollector(ctx context.Context, r role, out *teller) error {
-	registrar, err := NewRegistrar(DefaultRegistrarConfig(), RegistrarDeps{Register: admit, Logger: quiet()})
+	own, err := r.fleet()
+	if err != nil {
+		return err
+	}
+	registrarDeps, proberDeps := RegistrarDeps{Register: admit, Logger: quiet()}, ProberDeps{Announce: announce, Logger: quiet()}
+	if own != nil {
+		v, err := packet.NewVerifier(own.bundle, packet.DefaultWindowConfig())
+		if err != nil {
+			return err
+		}
+		registrarDeps.Register, registrarDeps.Judge, registrarDeps.Screen = own.admit, own.coordinatorsJudge(v), v.Screen
+		registrarDeps.Seal, proberDeps.Seal = own.byBeacon(packet.RegisterAck), own.byBeacon(packet.ProbeInit)
+		proberDeps.Announce = func(now time.Time) Announcement {
+			a := announce(now)
+			a.Fleet, a.Voucher = own.bundle.Fleet, own.voucher
+			return a
+		}
+	}
+	registrar, err := NewRegistrar(DefaultRegistrarConfig(), registrarDeps)
 	if err != nil {
 		return err
 	}
@@ -73,7 +103,7 @@ func playCollector(ctx context.Context, r role, out *teller) error {
 	cfg := DefaultProberConfig()
 	cfg.Interval = 200 * time.Millisecond
 	cfg.AutoInterfaces, cfg.Interfaces, cfg.Multicast = r.Auto, r.Interfaces, r.Multicast
-	prober, err := NewProber(cfg, ProberDeps{Announce: announce, Logger: quiet()})
+	prober, err := NewProber(cfg, proberDeps)
 	if err != nil {
 		return err
 	}
@@ -89,8 +119,8 @@ func playCollector(ctx context.Context, r role, out *teller) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			stats := prober.Stats()
-			out.tell(event{What: "stats", Stats: &stats})
+			stats, heard := prober.Stats(), registrar.Stats().Listen
+			out.tell(event{What: "stats", Stats: &stats, Heard: &heard})
 		}
 	}
 }
@@ -98,11 +128,38 @@ func playCollector(ctx context.Context, r role, out *teller) error {
 func playWorker(ctx context.Context, r role, out *teller) error {
 	cfg := DefaultResponderConfig()
 	cfg.MaxDelay = 20 * time.Millisecond
-	responder, err := NewResponder(cfg, ResponderDeps{Handler: &tellingWorker{out: out}, Logger: quiet()})
+	deps := ResponderDeps{Handler: &tellingWorker{out: out}, Logger: quiet()}
+	own, err := r.fleet()
+	if err != nil {
+		return err
+	}
+	if own != nil {
+		v, err := packet.NewVerifier(own.bundle, packet.DefaultWindowConfig())
+		if err != nil {
+			return err
+		}
+		deps.Judge, deps.Screen, deps.Seal = workersJudge(v), v.Screen, own.byWorker()
+	}
+	responder, err := NewResponder(cfg, deps)
 	if err != nil {
 		return err
 	}
 	out.tell(event{What: "ready"})
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				heard := responder.Stats().Listen
+				out.tell(event{What: "stats", Heard: &heard})
+			}
+		}
+	})
 	return responder.Run(ctx)
 }
 
@@ -116,6 +173,9 @@ func (w *tellingWorker) Probed(p *crm.ProbeInit, source netip.AddrPort) (Answer,
 	e := event{What: "probe", Source: source.String()}
 	if p.Info.Addr.IsValid() {
 		e.Advertised = p.Info.Addr.String()
+	}
+	if p.Ext != nil {
+		e.Fleet = p.Ext.Fleet
 	}
 	w.out.tell(e)
 	return w.worker.Probed(p, source)
