@@ -35,14 +35,10 @@ func (w way) explain(err error) error {
 	case errors.Is(err, context.DeadlineExceeded) || request.Timeout():
 		return fmt.Errorf("%s: no answer within %s", w, model.FormatDuration(requestTimeout))
 	}
-	hint := w.hintTLS(err)
 	if w.socket != "" {
-		hint = w.hintSocket(err)
+		return hinted(request.Err, w.hintSocket(err))
 	}
-	if hint != "" {
-		hint = "\n" + hint
-	}
-	return fmt.Errorf("%s: %w%s", w, request.Err, hint)
+	return hinted(fmt.Errorf("%s: %w", w, request.Err), w.hintTLS(err))
 }
 
 // explainRefusal is for what the daemon itself has answered.
@@ -58,6 +54,13 @@ func (w way) explainRefusal(refused *api.Error, err error) error {
 	return err
 }
 
+func hinted(err error, hint string) error {
+	if hint == "" {
+		return err
+	}
+	return fmt.Errorf("%w\n%s", err, hint)
+}
+
 // joinGroup says who may use the sockets.
 const joinGroup = "Use sudo, or join the group: sudo usermod -aG cloudless $USER, and log in to this host anew"
 
@@ -71,9 +74,15 @@ func (w way) hintSocket(err error) string {
 	return ""
 }
 
+// fleetDomain ends the names by which fleets know their servers.
+const fleetDomain = ".cloudless.internal"
+
 func (w way) hintTLS(err error) string {
 	_, isForeign := errors.AsType[x509.UnknownAuthorityError](err)
-	_, isOther := errors.AsType[x509.HostnameError](err)
+	name, isOther := errors.AsType[x509.HostnameError](err)
+	if isOther && !strings.HasSuffix(name.Host, fleetDomain) {
+		isForeign, isOther = true, false // it was not even looked for by fleet
+	}
 	_, isPlain := errors.AsType[tls.RecordHeaderError](err)
 	operation, isNetwork := errors.AsType[*net.OpError](err)
 	switch {

@@ -54,6 +54,9 @@ func (c *command) caIssue(ctx context.Context, args []string) error {
 	if *out == "" {
 		*out = request.Name
 	}
+	if err := checkHolder(trust.FilesIn(*out, role).Cert, request.Name); err != nil {
+		return err
+	}
 	client, w, err := r.administration()
 	if err != nil {
 		return err
@@ -104,9 +107,6 @@ func issue(ctx context.Context, client *api.AdminClient, request api.IssueReques
 // keep puts what was issued into the folder out.
 func (c *command) keep(out string, issued trust.Issued) error {
 	names := trust.FilesIn(out, issued.Identity.Role)
-	if err := checkHolder(names.Cert, issued.Identity); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(out, 0o700); err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (c *command) keep(out string, issued trust.Issued) error {
 
 // checkHolder refuses to put a certificate in the place of somebody else's. One's
 // own is renewed.
-func checkHolder(path string, holder trust.Identity) error {
+func checkHolder(path, holder string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil // nothing to lose; what else is wrong shows when it is written
@@ -141,7 +141,7 @@ func checkHolder(path string, holder trust.Identity) error {
 	if err != nil {
 		return nil
 	}
-	if was, err := trust.CertificateIdentity(cert); err == nil && was.Name != holder.Name {
+	if was, err := trust.CertificateIdentity(cert); err == nil && was.Name != holder {
 		return fmt.Errorf("%q is the certificate of %s\n--out names another folder; --name %s renews it", path, was, was.Name)
 	}
 	return nil

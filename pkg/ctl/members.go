@@ -38,8 +38,8 @@ func (c *command) workersMembers(ctx context.Context, args []string) error {
 			if !row.CloneOf.IsZero() {
 				clone = row.CloneOf.String()
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", memberName(row), state, when(row.At), orDash(row.By),
-				when(row.CertificateEnds), clone, orDash(labelText(row.Labels)), row.ID)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", memberName(row), state, when(row.At), orDash(plain(row.By)),
+				when(row.CertificateEnds), clone, orDash(plain(labelText(row.Labels))), row.ID)
 		}
 	})
 }
@@ -47,9 +47,9 @@ func (c *command) workersMembers(ctx context.Context, args []string) error {
 // memberName is how people know a member.
 func memberName(m api.Member) string {
 	if m.Instance != "" {
-		return m.Instance
+		return plain(m.Instance)
 	}
-	return orDash(m.Hostname)
+	return orDash(plain(m.Hostname))
 }
 
 // orMember is what the verbs take that work with one member.

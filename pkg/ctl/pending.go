@@ -36,8 +36,8 @@ func (c *command) workersPending(ctx context.Context, args []string) error {
 			if row.Rejected {
 				state = "rejected"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Code, row.Hostname, row.Address, state,
-				when(instant(row.Since)), when(instant(row.Seen)), orDash(labelText(row.Labels)), row.ID)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Code, plain(row.Hostname), row.Address, state,
+				when(instant(row.Since)), when(instant(row.Seen)), orDash(plain(labelText(row.Labels))), row.ID)
 		}
 	})
 	if err == nil && form.forPeople() {
@@ -78,7 +78,7 @@ func (c *command) workersApprove(ctx context.Context, args []string) error {
 	}
 	r.done()
 	return form.print(c.Out, member, func(w io.Writer) {
-		fmt.Fprintf(w, "Admitted %s (%s). It joins within a minute.\n", member.Hostname, member.ID)
+		fmt.Fprintf(w, "Admitted %s (%s). It joins within a minute.\n", plain(member.Hostname), member.ID)
 	})
 }
 
