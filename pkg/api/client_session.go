@@ -84,11 +84,12 @@ func (c *MemberClient) Session(ctx context.Context, s Session) (*SessionStream, 
 func (s *SessionStream) Next() (Directive, error) {
 	line, err := s.line()
 	if err != nil {
+		err = causeOf(s.ctx, err)
 		_ = s.Close()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF {
 			return Directive{}, io.EOF
 		}
-		return Directive{}, fmt.Errorf("session: %w", causeOf(s.ctx, err))
+		return Directive{}, fmt.Errorf("session: %w", err)
 	}
 	s.silent.Reset(SessionSilence)
 	var d Directive
@@ -133,7 +134,7 @@ func (s *SessionStream) Close() error {
 
 // causeOf says why a context ended in place of the transport's words for it.
 func causeOf(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return err

@@ -104,10 +104,10 @@ func TestTheWireForm(t *testing.T) {
 	_, body := get(t, server.URL+api.PathFleetWorkers)
 	want := `{"now_ms":1234,"workers":[` +
 		`{"id":"01000000-0000-4000-8000-000000000000","instance":"","hostname":"","state":"pending","addresses":[],"ports":[],` +
-		`"keep_alive_ms":0,"lease_remaining_ms":0,"last_contact_ms":0,"last_frame_ms":0,"last_frame_age_ms":-1,"connected":false,"retries_left":0,"conflict":false},` +
+		`"keep_alive_ms":0,"lease_remaining_ms":0,"last_contact_ms":0,"last_frame_ms":0,"last_frame_age_ms":-1,"connected":false,"retries_left":0,"conflict":false,"clock_offset_ms":0},` +
 		`{"id":"02000000-0000-4000-8000-000000000000","instance":"b","hostname":"h","state":"registered","addresses":["10.0.0.1"],` +
 		`"ports":[{"daemon":"workerd","port":10300}],"version":"0.1","keep_alive_ms":30000,"lease_remaining_ms":12000,"last_contact_ms":1000,` +
-		`"last_frame_ms":900,"last_frame_age_ms":100,"connected":true,"retries_left":3,"conflict":false}]}`
+		`"last_frame_ms":900,"last_frame_age_ms":100,"connected":true,"retries_left":3,"conflict":false,"clock_offset_ms":0}]}`
 	if diff := cmp.Diff(want, body); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
