@@ -14,19 +14,20 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
 
-// allow lets callers pass whose certificate is of one of the roles. Others that
-// have a certificate are named all the same, for the log.
+// allow lets callers pass that the guard has found to be of one of the roles.
+// Others are named all the same, for the log.
 func allow(roles ...trust.Role) control.Authorize {
 	return func(r *http.Request) (string, bool) {
-		if r.TLS == nil {
-			return "", false
-		}
-		peer, err := trust.PeerIdentity(*r.TLS)
-		if err != nil {
-			return "", false
-		}
-		return peer.String(), slices.Contains(roles, peer.Role)
+		who := callerIn(r.Context())
+		return who.name, who.role != "" && slices.Contains(roles, who.role)
 	}
+}
+
+// allowCollectors lets collectors pass, and administrators of this host, as whom
+// a collectord of the same user is known.
+func allowCollectors(r *http.Request) (string, bool) {
+	who := callerIn(r.Context())
+	return who.name, who.role == trust.RoleCollector || who.localAdmin()
 }
 
 // controlRegistry puts the registry behind the control API.

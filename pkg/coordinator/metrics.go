@@ -17,6 +17,11 @@ func (c *coordinator) metrics() model.Metrics {
 	m.Count(unanswered, help, c.withoutID.Load(), "reason", "no_worker_id")
 	m.Count(unanswered, help, c.withoutPort.Load(), "reason", "no_endpoint")
 	registryMetrics(&m, c.registry.Stats())
+	admissionMetrics(&m, c.desk.Stats())
+	c.trustMetrics(&m)
+	connectionMetrics(&m, "tcp", c.connections.figures())
+	connectionMetrics(&m, "unix", c.locals.figures())
+	c.guard.metrics(&m)
 	m = append(m, c.http.Stats().Metrics()...)
 	return m
 }

@@ -2,22 +2,30 @@ package coordinator
 
 import (
 	"context"
-	"crypto/tls"
-	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
+	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/cloudless-fleet/cloudless/pkg/api/control"
+	"github.com/cloudless-fleet/cloudless/pkg/admission"
+	"github.com/cloudless-fleet/cloudless/pkg/api/member"
 	"github.com/cloudless-fleet/cloudless/pkg/api/middleware"
+	"github.com/cloudless-fleet/cloudless/pkg/audit"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/discovery"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/registry"
-	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/authority"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/revocation"
+)
+
+// Names of files in the state folder; those of packages registry and admission
+// are theirs.
+const (
+	revokedFile = "revoked.json"
+	auditFile   = "audit.jsonl"
 )
 
 // Spec describes coordinatord to package daemon.
@@ -25,21 +33,41 @@ func Spec() daemon.Spec[Config] {
 	return daemon.Spec[Config]{
 		Name:        model.DaemonCoordinator,
 		DisplayName: "Cloudless coordinator",
-		Summary:     "keeps the register of a fleet's workers",
+		Summary:     "lets machines into a fleet and keeps the register of its workers",
 		Default:     DefaultConfig,
 		LogConfig:   func(c Config) daemon.LogConfig { return c.Log },
 		Run:         Run,
-		Unit:        daemon.Unit{User: "cloudless-coordinatord", OpenFiles: 4096},
+		Unit:        daemon.Unit{User: "cloudless-coordinatord", OpenFiles: 65_536},
 	}
 }
 
 // coordinator is what a running coordinatord is made of.
 type coordinator struct {
-	registry  *registry.Registry
-	registrar *discovery.Registrar
-	http      *middleware.Stack
-	build     daemon.Build
-	now       func() time.Time
+	home        *home
+	desk        *admission.Desk
+	registry    *registry.Registry
+	revoked     *revocation.List
+	diary       *audit.Log
+	registrar   *discovery.Registrar
+	sessions    *sessions
+	collectors  *collectors
+	connections *connections // of the TCP port
+	locals      *connections // of the unix socket
+	guard       *guard
+	channel     *member.Handlers
+	http        *middleware.Stack
+	enrol       admission.Config
+	build       daemon.Build
+	log         *slog.Logger
+	now         func() time.Time
+	// dialAddresses is what join tokens tell workers to dial.
+	dialAddresses func() []string
+
+	stepping    sync.Mutex    // one step of a roll-over at a time
+	revision    atomic.Uint64 // of the newest plan
+	rekeyed     *recently     // workers whose copies were told to re-key
+	waiting     *recently     // pairing codes of machines that wait
+	auditErrors atomic.Uint64
 
 	// ProbeAck that could not be answered, by reason.
 	withoutID, withoutPort atomic.Uint64
@@ -47,66 +75,111 @@ type coordinator struct {
 
 // Run is coordinatord until ctx ends or a part fails.
 func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
-	c := &coordinator{build: p.Build, now: time.Now}
-	credentials, err := trust.Load(cfg.TLS, c.now)
+	c, err := open(cfg, p.Build, p.Log, p.Teardown, time.Now)
 	if err != nil {
 		return err
 	}
-	if role := credentials.Identity().Role; role != trust.RoleCoordinator {
-		return model.Fieldf("tls.cert", "%q: certificate of the role %s, want %s", cfg.TLS.Cert, role, trust.RoleCoordinator)
-	}
-	p.OnReload(reloadCertificates(credentials))
-
-	c.registry, err = registry.Open(cfg.StateDirectory, cfg.Registry, registry.Deps{Logger: component(p.Log, "registry"), Now: c.now})
-	if err != nil {
-		return err
-	}
-	p.Teardown.AddClose("registry", c.registry.Close)
-	c.registrar, err = discovery.NewRegistrar(cfg.Discovery,
-		discovery.RegistrarDeps{Register: c.register, Logger: p.Log, Now: c.now})
+	p.OnReload(c.noteReload())
+	c.registrar, err = discovery.NewRegistrar(cfg.Discovery, c.registrarDeps(p.Log))
 	if err != nil {
 		return err
 	}
 	p.Teardown.AddClose("registrar", c.registrar.Close)
-	listener, err := tls.Listen("tcp", cfg.Control.Listen,
-		credentials.Server([]string{"h2", "http/1.1"}, trust.ClientRequired))
+	ports, err := c.listen(cfg.Control, p.Teardown)
 	if err != nil {
-		return fmt.Errorf("listen for the control API: %w", err)
+		return err
 	}
-	p.Teardown.AddClose("control listener", listener.Close)
-	c.http = middleware.New(cfg.Control.HTTP, component(p.Log, "control"), c.now)
-
 	p.Go("registry", c.registry.Run)
+	p.Go("admission", c.desk.Run)
+	p.Go("authority", c.home.run)
+	p.Go("revocation", c.cutRevoked)
 	p.Go("registrar", c.registrar.Run)
-	p.Go("control", c.serveControl(listener, cfg.Control.HTTP, component(p.Log, "control")))
-	p.Log.Info("coordinating", "fleet", credentials.Identity().Fleet, "udp", c.registrar.Addr().String(), "tcp", listener.Addr().String(),
-		"workers", len(c.registry.Workers()))
+	for _, port := range ports {
+		p.Go(port.name, port.serve)
+	}
+	p.Log.Info("coordinating", "fleet", c.home.Fleet(), "authority", c.home.Fingerprint().String(), "udp", c.registrar.Addr().String(),
+		"tcp", ports[0].listener.Addr().String(), "socket", cfg.Control.Socket, "members", len(c.desk.Members()), "workers", len(c.registry.Workers()))
 	p.Ready()
 	return p.Wait(ctx)
 }
 
-// serveControl returns the part that answers collectord and operators.
-func (c *coordinator) serveControl(listener net.Listener, cfg middleware.Config, log *slog.Logger) func(context.Context) error {
-	mux := http.NewServeMux()
-	readers := allow(trust.RoleCollector, trust.RoleOperator)
-	control.New(controlRegistry{c}, control.Roles{
-		Workers:  readers,
-		Contacts: allow(trust.RoleCollector), // who takes the frames knows who sent them
-		Stats:    readers,
-	}, log, c.now).Register(mux, c.http.Wrap)
-	return func(ctx context.Context) error {
-		server := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-			BaseContext: func(net.Listener) context.Context { return control.Stopping(ctx) }} // ends the long polls
-		cfg.Apply(server)
-		return middleware.Serve(ctx, server, listener)
+// open opens everything that is kept on disk; teardown closes it. The registry is
+// first: its lock keeps a second process out of the folder.
+func open(cfg Config, build daemon.Build, log *slog.Logger, teardown *daemon.Teardown, now func() time.Time) (*coordinator, error) {
+	c := &coordinator{build: build, log: component(log, "coordinator"), now: now, enrol: cfg.Enrol, sessions: newSessions(),
+		collectors: newCollectors(now), connections: newConnections(cfg.Control.MaxConnections, cfg.Control.MaxStrangers),
+		locals: newConnections(maxLocals, maxLocalStrangers), rekeyed: newRecently(time.Hour, maxRecent), waiting: newRecently(10*time.Minute, maxRecent),
+		dialAddresses: func() []string { return cfg.Control.Addresses }}
+	var err error
+	c.registry, err = registry.Open(cfg.StateDirectory, cfg.Registry, registry.Deps{Logger: component(log, "registry"), Now: now})
+	if err != nil {
+		return nil, err
+	}
+	teardown.AddClose("registry", c.registry.Close)
+	if c.diary, err = audit.Open(filepath.Join(cfg.StateDirectory, auditFile), cfg.Audit, now); err != nil {
+		return nil, err
+	}
+	teardown.AddClose("audit log", c.diary.Close)
+	if c.home, err = openHome(cfg, component(log, "authority"), now); err != nil {
+		return nil, err
+	}
+	if err := c.greet(); err != nil {
+		return nil, err
+	}
+	if c.revoked, err = revocation.Open(filepath.Join(cfg.StateDirectory, revokedFile)); err != nil {
+		return nil, err
+	}
+	c.home.credentials.Refuse(c.revoked.Check)
+	c.desk, err = admission.Open(cfg.StateDirectory, cfg.Enrol, admission.Deps{Logger: component(log, "admission"), Now: now, Authority: c.home,
+		Revoked: c.isRevoked, OnSession: func(id model.WorkerID, boot model.BootID) { c.registry.SetBoot(id, boot) }})
+	if err != nil {
+		return nil, err
+	}
+	teardown.AddClose("admission", c.desk.Close)
+	c.introduce()
+	c.http = middleware.New(cfg.Control.HTTP, component(log, "control"), now)
+	c.guard = &guard{refuse: c.revoked.Check, issued: c.home.issued, keyOf: c.desk.Key, log: component(log, "control"), now: now, socket: ruleOf(cfg.Control)}
+	return c, nil
+}
+
+// maxRecent bounds what is remembered to be told once.
+const maxRecent = 4096
+
+// greet tells of a fleet that was made just now.
+func (c *coordinator) greet() error {
+	if !c.home.created {
+		return nil
+	}
+	err := c.write(audit.Entry{What: audit.FleetCreate, Who: model.DaemonCoordinator, On: c.home.Fleet(), OK: true,
+		More: map[string]string{"authority": c.home.Fingerprint().String()}})
+	c.log.Info("fleet created", "fleet", c.home.Fleet(), "authority", c.home.Fingerprint().String(),
+		"admin_secret_file", authority.AdminSecretFile(c.home.dir))
+	return err
+}
+
+// introduce tells the registry what it does not keep itself.
+func (c *coordinator) introduce() {
+	for _, m := range c.desk.Members() {
+		c.registry.SetBoot(m.ID, m.Boot)
+		c.registry.SetLabels(m.ID, m.Labels)
+		if w, known := c.registry.Worker(m.ID); known && w.State != model.Left && c.isRevoked(m.ID, m.Fingerprint) {
+			c.registry.Leave(m.ID) // a crash came in between
+		}
 	}
 }
 
-// reloadCertificates reads the certificates again: connections made from then
-// on use them.
-func reloadCertificates(credentials *trust.Credentials) daemon.Reloader[Config] {
-	return daemon.Reloader[Config]{Name: "certificates", Keys: []string{"tls"},
-		Prepare: func(_ context.Context, next Config) (func(), error) { return credentials.Prepare(next.TLS) }}
+func (c *coordinator) registrarDeps(log *slog.Logger) discovery.RegistrarDeps {
+	return discovery.RegistrarDeps{Register: c.register, Judge: c.judge,
+		Screen: c.home.verifier.Screen, Seal: c.home.seal, Logger: log, Now: c.now}
+}
+
+// noteReload writes reloads into the audit log. It applies nothing itself.
+func (c *coordinator) noteReload() daemon.Reloader[Config] {
+	return daemon.Reloader[Config]{Name: "audit log", Prepare: func(context.Context, Config) (func(), error) {
+		return func() {
+			c.note(audit.Entry{What: audit.Reload, Who: model.DaemonCoordinator, OK: true, Detail: "by a signal"})
+		}, nil
+	}}
 }
 
 func component(log *slog.Logger, name string) *slog.Logger {

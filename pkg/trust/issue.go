@@ -145,6 +145,22 @@ func checkHost(host string) error {
 	return nil
 }
 
+// CertificateHosts lists the hosts that a certificate names besides the fleet's own
+// names: what Request.Hosts was when it was issued.
+func CertificateHosts(leaf *x509.Certificate) (hosts []string) {
+	for _, name := range leaf.DNSNames {
+		if !strings.HasSuffix(strings.ToLower(name), serverDomain) {
+			hosts = append(hosts, name)
+		}
+	}
+	for _, ip := range leaf.IPAddresses {
+		if addr, ok := netip.AddrFromSlice(ip); ok {
+			hosts = append(hosts, addr.Unmap().String())
+		}
+	}
+	return hosts
+}
+
 // WriteCredentials puts an issued certificate, its key (0600) and the
 // authority's certificate into dir, under the names that FilesIn gives, each
 // replaced atomically. A folder that holds another fleet's authority is left

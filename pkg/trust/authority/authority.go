@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ed25519"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -79,6 +80,11 @@ func (a *Authority) Bundle() trust.Bundle { return a.current.Load().bundle }
 // Fingerprint is that of the authority that issues: for join tokens.
 func (a *Authority) Fingerprint() trust.Fingerprint {
 	return a.current.Load().in(Issuing).Fingerprint()
+}
+
+// Issuer is the certificate of the authority that issues. Do not modify it.
+func (a *Authority) Issuer() *x509.Certificate {
+	return a.current.Load().in(Issuing).Certificate()
 }
 
 // Generations are the fleet's authorities, for status and audit.

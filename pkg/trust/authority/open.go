@@ -79,6 +79,16 @@ func open(dir, fleet string, ca *trust.CA, random io.Reader, now time.Time) (*Au
 	return a, nil
 }
 
+// Exists reports whether there is the home of a fleet in dir, finished or damaged,
+// that Open would open rather than make.
+func Exists(dir string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(dir, manifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // errNoManifest tells a home that is not there from one that lacks a file.
 var errNoManifest = errors.New("no " + manifestFile)
 
