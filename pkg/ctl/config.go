@@ -104,5 +104,5 @@ func addressOf(typed string) (string, error) {
 	if err := checkAddress(address); err != nil {
 		return "", usagef("%q: want an address like https://collector:%d", typed, model.PortCollector)
 	}
-	return strings.TrimSuffix(address, "/"), nil
+	return strings.TrimRight(address, "/"), nil
 }

@@ -122,11 +122,12 @@ func (c *command) keep(out string, issued trust.Issued) error {
 	for _, path := range []string{files.CA, files.Cert, files.Key} {
 		fmt.Fprintf(c.Out, "  %s\n", filepath.Clean(path))
 	}
-	owner := "of its host, the key readable by nobody but the user that collectord runs as; [tls] in collectord.toml names them"
+	what := "Copy them into the folder tls of collectord's state_directory on its host, owned by the user that collectord runs as, " +
+		"and set coordinator.socket = \"\" in its collectord.toml.\n"
 	if issued.Identity.Role == trust.RoleOperator {
-		owner = "where cloudlessctl runs, the key readable by nobody but the operator; [tls] in cloudlessctl.toml names them"
+		what = "Copy them to where cloudlessctl runs, the key readable by nobody but the operator; [tls] in cloudlessctl.toml names them.\n"
 	}
-	_, err = io.WriteString(c.Err, "Copy them to "+trust.DefaultDir+" "+owner+".\n")
+	_, err = io.WriteString(c.Err, what)
 	return err
 }
 

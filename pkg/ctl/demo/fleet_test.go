@@ -10,18 +10,16 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
 
 func TestSettings(t *testing.T) {
-	tls := trust.FilesIn("/demo/tls", trust.RoleOperator)
-	f := &fleet{Dir: "/demo", Interval: 1500 * time.Millisecond, Collector: 9090, Coordinator: 10100, Worker: 10300, operator: tls}
+	f := &fleet{Dir: "/demo", Sockets: "/demo/run", Interval: 1500 * time.Millisecond, Collector: 9090, Coordinator: 10100, Worker: 10300}
 	settings := f.settings()
 	var text strings.Builder
 	for _, name := range []string{"coordinatord", "collectord", "workerd", "cloudlessctl"} {
 		text.WriteString("# " + name + ".toml\n" + settings[name] + "\n")
 	}
+	text.WriteString("# curl.conf\n" + f.curlSettings("TOKEN") + "\n")
 	text.WriteString("# hints\n" + strings.Join(f.hints("/usr/bin"), "\n") + "\n")
 	golden(t, "settings.golden", text.String())
 	if len(settings) != 4 {
@@ -31,7 +29,7 @@ func TestSettings(t *testing.T) {
 
 func TestPrepare(t *testing.T) {
 	dir := t.TempDir()
-	f, err := prepare(dir, time.Second)
+	f, err := prepare(dir, dir, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,25 +44,36 @@ func TestPrepare(t *testing.T) {
 			t.Errorf("%s: mode %v, %v; want it closed to others", entry.Name(), info.Mode(), err)
 		}
 	}
-	if diff := cmp.Diff([]string{"ca", "cloudlessctl.toml", "collectord.toml", "coordinatord.toml", "tls", "workerd.toml"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"cloudlessctl.toml", "collectord.toml", "coordinatord.toml", "workerd.toml"}, names); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
-	}
-	for _, role := range trust.Roles() {
-		credentials, err := trust.Load(trust.FilesIn(filepath.Join(dir, "tls"), role), time.Now)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		if who := credentials.Identity(); who.Role != role || who.Fleet != "demo" {
-			t.Errorf("got a certificate for %s, want one of a %s in fleet demo", who, role)
-		}
-	}
-	if f.operator != trust.FilesIn(filepath.Join(dir, "tls"), trust.RoleOperator) {
-		t.Errorf("the operator's files are %v", f.operator)
 	}
 	ports := []int{f.Collector, f.Coordinator, f.Worker}
 	if slices.Contains(ports, 0) || slices.Max(ports) > 65535 {
 		t.Errorf("ports are %v", ports)
+	}
+}
+
+// The path of a unix socket is short, however long that of the demo's folder is.
+func TestSocketFolder(t *testing.T) {
+	short, err := os.MkdirTemp("/tmp", "d-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(short)
+	long := filepath.Join(short, strings.Repeat("x", maxSocketFolder))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for dir, inside := range map[string]bool{short: true, long: false} {
+		folder, err := socketFolder(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(folder)
+		info, err := os.Stat(folder)
+		if err != nil || info.Mode().Perm() != 0o700 || strings.HasPrefix(folder, dir+"/") != inside || len(folder) > maxSocketFolder {
+			t.Errorf("%s: got folder %s, %v, %v", dir, folder, info, err)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,7 +16,17 @@ func TestLook(t *testing.T) {
 	worker := `{"id":"0a1b2c3d-0000-4000-8000-000000000001","instance":"vm","state":"registered","addresses":["127.0.0.1","::1"],"lease_remaining_ms":29500,"last_frame_age_ms":-1}`
 	workers := ""
 	answers := map[string]string{}
-	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	tokens := `{"tokens":[]}`
+	s := &show{Options: Options{Interval: time.Second}, token: "0011"}
+	s.admin, s.client = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case adminPath(api.PathAdminFleet):
+			_, _ = w.Write([]byte(`{"fleet":"demo","authorities":[{"fingerprint":"` + strings.Repeat("ab", 32) + `","phase":"issuing"}]}`))
+			return
+		case adminPath(api.PathAdminTokens):
+			_, _ = w.Write([]byte(tokens))
+			return
+		}
 		if r.URL.Path == api.PathFleetWorkers {
 			_, _ = w.Write([]byte(`{"now_ms":1,"workers":[` + workers + `]}`))
 			return
@@ -30,15 +39,19 @@ func TestLook(t *testing.T) {
 		}
 		_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"vector","result":[]}}`))
 	})
+	steps := []stepRow{{"Fleet", `"demo" made, authority abababababababab...`}, {"Join token", "0011 made, waiting for workerd to join by it"}}
 	f := func(want view) {
 		t.Helper()
-		if diff := cmp.Diff(want, look(t.Context(), client, time.Second)); diff != "" {
+		want.Steps = steps
+		if diff := cmp.Diff(want, s.look(t.Context())); diff != "" {
 			t.Errorf("view (-want +got):\n%s", diff)
 		}
 	}
 	const waiting = "waiting for the worker to be found and registered"
 	f(view{Waiting: waiting})
 	workers = worker
+	tokens = `{"tokens":[{"id":"0010","used":1},{"id":"0011","used":1}]}`
+	steps[1].State = "0011 used: workerd is a member"
 	row := workerRow{Name: "vm", State: "registered", Address: "127.0.0.1", FrameAge: -1, LeaseLeft: 29500 * time.Millisecond}
 	values := []valueRow{{"CPU busy", "no data yet"}, {"Load, 1 minute", "no data yet"}, {"Memory available", "no data yet"},
 		{"Disk writes", "no data yet"}, {"Network received", "no data yet"}, {"Series in a frame", "no data yet"}}
@@ -52,26 +65,17 @@ func TestLook(t *testing.T) {
 	f(view{Waiting: waiting, Workers: []workerRow{row}, Values: values})
 }
 
-func TestLookAtACollectorThatIsNotThere(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := "http://" + listener.Addr().String()
-	listener.Close()
-	client, err := api.NewClient(address, http.DefaultClient)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := look(t.Context(), client, time.Second).Waiting, "waiting for collectord to start"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	busy := serve(t, func(w http.ResponseWriter, r *http.Request) {
+func TestLookAtDaemonsThatDoNotAnswer(t *testing.T) {
+	s := &show{token: "0011"}
+	s.admin, s.client = serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, _ = w.Write([]byte(`{"status":"error","errorType":"unavailable","error":"the fleet is not known yet"}`))
 	})
-	if got, want := look(t.Context(), busy, time.Second).Waiting, "waiting for collectord: unavailable: the fleet is not known yet"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	want := view{Waiting: "waiting for collectord: unavailable: the fleet is not known yet", Steps: []stepRow{
+		{"Fleet", "waiting for coordinatord: unavailable: the fleet is not known yet"},
+		{"Join token", "waiting for coordinatord: unavailable: the fleet is not known yet"}}}
+	if diff := cmp.Diff(want, s.look(t.Context())); diff != "" {
+		t.Errorf("view (-want +got):\n%s", diff)
 	}
 }
 
@@ -93,13 +97,19 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-func serve(t *testing.T, handler http.HandlerFunc) *api.Client {
+func adminPath(path string) string { return api.PrefixAdminCoordinator + path }
+
+func serve(t *testing.T, handler http.HandlerFunc) (*api.AdminClient, *api.Client) {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
+	admin, err := api.NewAdminClient(server.URL, api.PrefixAdminCoordinator, server.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
 	client, err := api.NewClient(server.URL, server.Client())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return client
+	return admin, client
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
-	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/local"
 )
 
 // stage has fake daemons, which write into a diary what they are told, and a
@@ -23,11 +24,13 @@ import (
 type stage struct {
 	t               *testing.T
 	bin, diary, tmp string
-	connect         func(string, trust.Files) (*api.Client, error)
+	connect         func(coordinator, collector string) (*api.AdminClient, *api.Client, error)
 }
 
-// willing does what it is told to until it is told to stop.
-const willing = `trap 'echo stopped $name >>"$diary"; exit 0' TERM
+// willing does what it is told to until it is told to stop. workerd finds its
+// token where its settings say.
+const willing = `[ $name = workerd ] && sed -n 's/^token_file = "\(.*\)"/\1/p' "$3" | xargs cat >>"$diary"
+trap 'echo stopped $name >>"$diary"; exit 0' TERM
 echo started $name $1 $2 ${3##*/} >>"$diary"
 while :; do sleep 0.02; done
 `
@@ -45,9 +48,26 @@ func newStage(t *testing.T) *stage {
 	for _, name := range []string{"coordinatord", "collectord", "workerd"} {
 		s.daemon(name, willing)
 	}
-	client := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"workers":[]}`)) })
-	s.connect = func(string, trust.Files) (*api.Client, error) { return client, nil }
+	admin, client := serve(t, s.answer)
+	s.connect = func(string, string) (*api.AdminClient, *api.Client, error) { return admin, client, nil }
 	return s
+}
+
+const (
+	joinToken = "cloudless_join1_SECRET"
+	apiToken  = api.APITokenPrefix + "SECRET"
+)
+
+// answer is what both daemons say.
+func (s *stage) answer(w http.ResponseWriter, r *http.Request) {
+	body := map[string]string{
+		"GET " + adminPath(api.PathAdminFleet):   `{"fleet":"demo","web":"PEM"}`,
+		"GET " + adminPath(api.PathAdminTokens):  `{"tokens":[{"id":"0011","used":1}]}`,
+		"POST " + adminPath(api.PathAdminTokens): `{"token":"` + joinToken + `","id":"0011"}`,
+		"POST " + api.PathAPITokens:              `{"token":"` + apiToken + `","id":"k1"}`,
+		"GET " + api.PathFleetWorkers:            `{"workers":[]}`,
+	}[r.Method+" "+r.URL.Path]
+	_, _ = w.Write([]byte(body))
 }
 
 func (s *stage) daemon(name, script string) {
@@ -127,14 +147,25 @@ func TestDaemonsStartAndStopInOrder(t *testing.T) {
 	}
 	var started, stopped []string
 	for _, entry := range s.entries() {
-		if what, isStart := strings.CutPrefix(entry, "started "); isStart {
+		switch what, isStart := strings.CutPrefix(entry, "started "); {
+		case isStart:
 			started = append(started, what)
-		} else {
+		case strings.HasPrefix(entry, "stopped "):
 			stopped = append(stopped, entry)
+		case entry != joinToken:
+			t.Errorf("the diary says %q", entry)
 		}
 	}
 	if diff := cmp.Diff([]string{"stopped workerd", "stopped collectord", "stopped coordinatord"}, stopped); diff != "" {
 		t.Errorf("ends (-want +got):\n%s", diff)
+	}
+	if !slices.Contains(s.entries(), joinToken) {
+		t.Error("workerd did not find its join token")
+	}
+	for _, secret := range []string{joinToken, apiToken} {
+		if strings.Contains(out, secret) {
+			t.Errorf("the output holds %s", secret)
+		}
 	}
 	for _, want := range []string{"coordinatord run --config coordinatord.toml", "collectord run --config collectord.toml", "workerd run --config workerd.toml"} {
 		if !strings.Contains(strings.Join(started, "\n"), want) {
@@ -200,7 +231,11 @@ func TestCleaner(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "store"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c, err := startCleaner(dir)
+	other := t.TempDir() + "/sockets"
+	if err := os.Mkdir(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c, err := startCleaner(dir, other)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,8 +254,10 @@ func TestCleaner(t *testing.T) {
 		t.Errorf("the folder did not wait for the daemon: %v", err)
 	}
 	c.stop()
-	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("the folder is left: %v", err)
+	for _, folder := range []string{dir, other} {
+		if _, err := os.Stat(folder); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", folder, err)
+		}
 	}
 }
 
@@ -250,15 +287,15 @@ func TestRealFleet(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the programs: %v\n%s", err, out)
 	}
-	s.connect = func(collector string, operator trust.Files) (*api.Client, error) {
-		credentials, err := trust.Load(operator, time.Now)
+	s.connect = func(coordinator, collector string) (*api.AdminClient, *api.Client, error) {
+		admin, err := api.NewAdminClient(local.BaseURL, api.PrefixAdminCoordinator, local.Client(coordinator))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		transport := &http.Transport{TLSClientConfig: credentials.Client(trust.RoleCollector)}
-		return api.NewClient(collector, &http.Client{Transport: transport})
+		client, err := api.NewClient(local.BaseURL, local.Client(collector))
+		return admin, client, err
 	}
-	out, err := s.run("registered   127.0.0.1", " s ago ", "iB\n")
+	out, err := s.run("used: workerd is a member", "registered   127.0.0.1", " s ago ", "iB\n")
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

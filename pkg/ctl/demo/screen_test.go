@@ -15,7 +15,7 @@ func views() []view {
 	measured.FrameAge, measured.LeaseLeft = 1050*time.Millisecond, 28*time.Second
 	return []view{
 		{Waiting: "waiting for collectord to start"},
-		{Waiting: "waiting for the worker to be found and registered", Elapsed: 1900 * time.Millisecond},
+		{Steps: []stepRow{{"Fleet", `"demo" made, authority abab...`}, {"Join token", "0011 made, waiting for workerd to join by it"}}, Waiting: "waiting for the worker to be found and registered", Elapsed: 1900 * time.Millisecond},
 		{Workers: []workerRow{worker}, Values: []valueRow{{"CPU busy", "no data yet"}, {"Load, 1 minute", "no data yet"}}, Elapsed: 2 * time.Second},
 		{Workers: []workerRow{measured, {Name: "a-host-with-a-longer-name", State: "suspect", FrameAge: 100 * time.Second}},
 			Values: []valueRow{{"CPU busy", "18.2 %"}, {"Memory available", "22.9 GiB"}}, Elapsed: 3*time.Hour + 2*time.Second},
