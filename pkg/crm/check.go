@@ -179,14 +179,17 @@ func checkCode(at, text string) *Error {
 }
 
 // isCode reports whether text holds characters of base64url only.
-func isCode[T string | []byte](text T) bool {
+func isCode(text string) bool {
 	for i := range len(text) {
-		c := text[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+		if !isCodeByte(text[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+func isCodeByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
 }
 
 func checkPeriod(at string, d time.Duration) *Error {

@@ -57,16 +57,13 @@ func DetachSeal(packet []byte) (unsealed []byte, seal string, ok bool) {
 	if !ok || len(packet) > MaxPacket {
 		return nil, "", false
 	}
-	at := bytes.LastIndex(body, []byte(sealBegin))
-	if at < 0 {
+	code := trailingCode(body)
+	body, ok = bytes.CutSuffix(body[:len(body)-len(code)], []byte(sealBegin))
+	if !ok || len(code) == 0 || len(code) > maxCode {
 		return nil, "", false
 	}
-	code := body[at+len(sealBegin):]
-	if len(code) == 0 || len(code) > maxCode || !isCode(code) {
-		return nil, "", false
-	}
-	unsealed = make([]byte, 0, at+len(extEnd))
-	unsealed = append(append(unsealed, body[:at]...), extEnd...)
+	unsealed = make([]byte, 0, len(body)+len(extEnd))
+	unsealed = append(append(unsealed, body...), extEnd...)
 	if !sealable(unsealed) {
 		return nil, "", false
 	}
@@ -75,6 +72,15 @@ func DetachSeal(packet []byte) (unsealed []byte, seal string, ok bool) {
 
 // sealable reports whether a packet ends with our member, without a seal.
 func sealable(packet []byte) bool {
-	return bytes.HasSuffix(packet, []byte(extEnd)) && bytes.Contains(packet, []byte(extBegin)) &&
-		!bytes.Contains(packet, []byte(sealBegin))
+	at := bytes.Index(packet, []byte(extBegin))
+	return at >= 0 && bytes.HasSuffix(packet, []byte(extEnd)) && !bytes.Contains(packet[at:], []byte(sealBegin))
+}
+
+// trailingCode is the end of b that is base64url.
+func trailingCode(b []byte) []byte {
+	at := len(b)
+	for at > 0 && isCodeByte(b[at-1]) {
+		at--
+	}
+	return b[at:]
 }

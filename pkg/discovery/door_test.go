@@ -105,7 +105,7 @@ func TestOnlyBelievedAcksAreAnswered(t *testing.T) {
 		unknown := ackOf("worker1", "")
 		unknown.Ext.WorkerID[0]++
 		f(sealed(t, unknown, lab.byWorker()), 0)
-		f(sealed(t, ackOf("worker1", ""), prodKey(t, lab)), 0) // of this fleet, by a key that is not the worker's
+		f(sealed(t, ackOf("worker1", ""), stranger(t, lab)), 0) // of this fleet, by a key that is not the worker's
 		f(lab.ack(t, ""), 1)
 		got := untrustedOf(r.Stats().Listen)
 		if want := "unsigned=1 foreign_fleet=1 unknown_sender=1 bad_signature=1 replayed=1"; got != want {
@@ -121,8 +121,8 @@ func (f *signedFleet) admit(ack *crm.ProbeAck, source netip.AddrPort) (*crm.Regi
 	return reply, to, ok
 }
 
-// prodKey seals for a fleet and worker by a stranger's key.
-func prodKey(t *testing.T, f *signedFleet) Seal {
+// stranger seals for a fleet and worker by a stranger's key.
+func stranger(t testing.TB, f *signedFleet) Seal {
 	t.Helper()
 	s, err := packet.NewWorker(f.bundle.Fleet, f.bundle.Fingerprints()[0], firstWorker(), ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
 	if err != nil {

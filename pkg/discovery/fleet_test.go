@@ -27,6 +27,10 @@ type signedFleet struct {
 // firstWorker is the worker that ackOf speaks for.
 func firstWorker() model.WorkerID { return model.WorkerIDFrom([16]byte{1}) }
 
+func seededKey(n byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(append(make([]byte, ed25519.SeedSize-1), n))
+}
+
 // fleetKeys are a fleet's secrets, as they are given to another process.
 type fleetKeys struct {
 	Bundle         []byte // PEM

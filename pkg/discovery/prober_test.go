@@ -26,6 +26,7 @@ type fakeWire struct {
 
 type wired struct {
 	probe *crm.ProbeInit
+	b     []byte
 	by    route
 	at    time.Time
 }
@@ -42,7 +43,7 @@ func (w *fakeWire) Send(b []byte, by route) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sent = append(w.sent, wired{m.(*crm.ProbeInit), by, time.Now()})
+	w.sent = append(w.sent, wired{m.(*crm.ProbeInit), append([]byte(nil), b...), by, time.Now()})
 	return nil
 }
 
