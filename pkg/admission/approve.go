@@ -95,7 +95,6 @@ func (d *Desk) approve(p Pending, key trust.Fingerprint, labels map[string]strin
 		maps.Copy(g.labels, labels)
 	}
 	m := d.addLocked(Member{ID: a.ID, Key: a.Key, Fingerprint: key, Hostname: a.Hostname}, g, d.now())
-	d.dropLocked(a, false)
 	d.stats.Approved++
 	return m.view(), nil
 }
@@ -149,7 +148,7 @@ func (d *Desk) pendingNamed(who string) (Pending, error) {
 }
 
 // dropLocked takes a off the list.
-func (d *Desk) dropLocked(a *applicant, evicted bool) {
+func (d *Desk) dropLocked(a *applicant) {
 	if d.book.byKey[a.key] == a {
 		d.book.remove(a)
 	}
@@ -163,11 +162,11 @@ func (d *Desk) dropLocked(a *applicant, evicted bool) {
 func (d *Desk) trimLocked() {
 	for d.book.waiting.Len() > d.cfg.MaxPending {
 		d.stats.Evicted++
-		d.dropLocked(d.book.waiting.Back().Value.(*applicant), true)
+		d.dropLocked(d.book.waiting.Back().Value.(*applicant))
 	}
 	for d.book.rejected.Len() > d.cfg.MaxPending {
 		d.stats.Evicted++
-		d.dropLocked(d.book.rejected.Back().Value.(*applicant), true)
+		d.dropLocked(d.book.rejected.Back().Value.(*applicant))
 	}
 }
 
@@ -182,7 +181,7 @@ func (d *Desk) Forget(id model.WorkerID) (known bool, err error) {
 	}
 	for _, a := range d.book.named(func(a *applicant) bool { return a.ID == id }) {
 		known = true
-		d.dropLocked(a, false)
+		d.dropLocked(a)
 	}
 	if known {
 		d.stats.Forgotten++

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
@@ -15,6 +16,13 @@ const DefaultLease = 30 * time.Second
 // ErrUnknownMember says that a worker is no member: it was never let in, or was
 // forgotten.
 var ErrUnknownMember = errors.New("no such member")
+
+// ErrManyConnections says that a worker has as many open as it may.
+var ErrManyConnections = errors.New("too many connections of one worker")
+
+// maxSeats bounds the open connections of one worker. Those that were replaced
+// count until they are closed.
+const maxSeats = 16
 
 // Process is which process of a worker speaks, on which machine.
 type Process struct {
@@ -80,8 +88,8 @@ const newsRoom = 8
 
 // Attach says that a process has opened a connection. It does not block; what
 // becomes of it comes by Changes, the first thing at once. Call Detach when the
-// connection has ended. The error is ErrUnknownMember, or tells that there is no
-// boot.
+// connection has ended. The error is ErrUnknownMember or ErrManyConnections, or
+// tells that there is no boot.
 func (d *Desk) Attach(p Process) (*Attachment, error) {
 	if p.Boot.IsZero() {
 		return nil, errors.New("session without a boot")
@@ -91,6 +99,9 @@ func (d *Desk) Attach(p Process) (*Attachment, error) {
 	m := d.members[p.Worker]
 	if m == nil {
 		return nil, ErrUnknownMember
+	}
+	if len(m.seats) >= maxSeats {
+		return nil, ErrManyConnections
 	}
 	d.lastSeat++
 	a := &Attachment{desk: d, worker: p.Worker, seat: d.lastSeat, news: make(chan News, newsRoom)}
@@ -199,7 +210,7 @@ func (d *Desk) sessionLocked(m *member, e sessionEvent) {
 	} else if was.link == linkOpen && next.link != linkOpen {
 		d.stats.Sessions--
 	}
-	if was.boot != next.boot || was.bound != next.bound || was.left != next.left || len(was.past) != len(next.past) {
+	if was.boot != next.boot || was.bound != next.bound || was.left != next.left || !slices.Equal(was.past, next.past) {
 		d.saveLocked(m)
 	}
 	if was.boot != next.boot {

@@ -129,12 +129,14 @@ func (p Policy) Validate() error {
 			problems = append(problems, model.Fieldf(fmt.Sprintf("subnets[%d]", i), `%s: want a network like "192.0.2.0/24"`, subnet))
 		}
 	}
-	for key, labels := range map[string]map[string]string{"labels": p.Labels, "assign": p.Assign} {
-		if err := token.CheckLabels(labels); err != nil {
-			problems = append(problems, &model.FieldError{Key: key, Err: err})
-		}
+	return errors.Join(append(problems, checkLabels("labels", p.Labels), checkLabels("assign", p.Assign))...)
+}
+
+func checkLabels(key string, labels map[string]string) error {
+	if err := token.CheckLabels(labels); err != nil {
+		return &model.FieldError{Key: key, Err: err}
 	}
-	return errors.Join(problems...)
+	return nil
 }
 
 // fits reports whether a machine that asks from an address and claims labels

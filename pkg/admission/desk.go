@@ -138,6 +138,7 @@ func (d *Desk) adopt(l loaded) {
 	now := d.now()
 	for i := range l.members {
 		m := l.members[i].member()
+		m.onDisk = true
 		m.session.heard = now // nobody knows for how long it was silent
 		d.members[m.ID] = m
 		d.countCloneLocked(m, now)
@@ -150,7 +151,7 @@ func (d *Desk) adopt(l loaded) {
 	for _, a := range l.pending {
 		a.onDisk = true
 		if m := d.members[a.ID]; m != nil && m.Key.Equal(a.Key) { // approved in the last moment
-			d.dropLocked(a, true)
+			d.dropLocked(a)
 			continue
 		}
 		d.book.add(a)

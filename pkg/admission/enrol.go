@@ -105,6 +105,8 @@ func (d *Desk) decideLocked(w wish, key trust.Fingerprint) decision {
 		return decision{member: m}
 	}
 	if a := d.book.find(w.PublicKey); a != nil && a.Rejected {
+		a.Seen = w.now
+		d.book.rejected.MoveToFront(a.place)
 		answer := rejection(a)
 		return decision{refused: &answer}
 	}
@@ -154,11 +156,7 @@ type grant struct {
 }
 
 func (d *Desk) admitLocked(w wish, key trust.Fingerprint, g grant) decision {
-	m := d.addLocked(Member{ID: w.Worker, Key: w.PublicKey, Fingerprint: key, Hostname: w.Hostname}, g, w.now)
-	if a := d.book.find(w.PublicKey); a != nil {
-		d.dropLocked(a, false)
-	}
-	return decision{member: m, fresh: true}
+	return decision{fresh: true, member: d.addLocked(Member{ID: w.Worker, Key: w.PublicKey, Fingerprint: key, Hostname: w.Hostname}, g, w.now)}
 }
 
 // addLocked makes somebody a member. Nobody may be told before it is saved.
@@ -171,6 +169,10 @@ func (d *Desk) addLocked(who Member, g grant, now time.Time) *member {
 	d.members[m.ID] = m
 	d.keys.put(m.ID, m.Key)
 	d.countCloneLocked(m, now)
+	// Whoever waits under this id has no more to wait for: it is taken.
+	for _, a := range d.book.named(func(a *applicant) bool { return a.key == keyBytes(m.Key) || a.ID == m.ID && !a.Rejected }) {
+		d.dropLocked(a)
+	}
 	d.saveLocked(m)
 	d.stats.NewMembers[g.way]++
 	d.log.Info("member admitted", logkey.Worker, m.ID, "hostname", m.Hostname, "by", m.By)
@@ -184,9 +186,11 @@ func (d *Desk) renameLocked(m *member, hostname string) {
 	}
 }
 
-// certify signs a certificate for a member, once it is on disk.
+// certify signs a certificate for a member, once it is on disk, and the use of
+// the token that it has spent with it. One that has been there for long needs no
+// disk to renew its certificate.
 func (d *Desk) certify(m *member, fresh bool, now time.Time) Answer {
-	if err := d.save(false); err != nil {
+	if err := d.ensure(m); err != nil {
 		d.log.Error("member not admitted: admission not saved", logkey.Worker, m.ID, logkey.Err, err)
 		return refusal(ReasonUnavailable)
 	}
@@ -204,6 +208,16 @@ func (d *Desk) certify(m *member, fresh bool, now time.Time) Answer {
 	d.saveLocked(m)
 	return Answer{Outcome: OutcomeAdmitted, Text: "admitted by " + m.By, Certificate: issued.Cert, Bundle: d.authority.Bundle().PEM(),
 		Member: m.view(), New: fresh}
+}
+
+func (d *Desk) ensure(m *member) error {
+	d.mu.Lock()
+	onDisk := m.onDisk
+	d.mu.Unlock()
+	if onDisk {
+		return nil
+	}
+	return d.save(false)
 }
 
 // pend lets a machine wait for an operator.
@@ -228,7 +242,7 @@ func (d *Desk) pend(w wish, because string) Answer {
 			}
 			if out != nil {
 				d.stats.Evicted++
-				d.dropLocked(out, true)
+				d.dropLocked(out)
 			}
 			a = &applicant{Pending: Pending{Key: w.PublicKey, Code: code, From: w.from, Since: w.now, Seen: w.now}, key: keyBytes(w.PublicKey)}
 			d.book.add(a)

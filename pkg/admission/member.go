@@ -44,6 +44,7 @@ type member struct {
 	family  model.WorkerID // the first of the chain of clones that it belongs to
 	session session
 	seats   map[seat]*Attachment // open connections; nil when there is none
+	onDisk  bool                 // as a member, in whatever state
 }
 
 func (m *member) view() Member {

@@ -185,6 +185,9 @@ func (d *Desk) save(others bool) error {
 			d.giveBackLocked(&c)
 		} else {
 			d.stats.Writes++
+			for _, m := range c.from {
+				m.onDisk = true
+			}
 		}
 		d.mu.Unlock()
 		if err != nil || !more {

@@ -318,7 +318,7 @@ func (t *turn) keepAlive(n newcomer) {
 
 func (t *turn) leave(boot model.BootID) {
 	if boot == t.boot && !boot.IsZero() {
-		t.left, t.link, t.seat = true, linkEnded, 0
+		t.left, t.link, t.seat, t.heard = true, linkEnded, 0, t.now
 		return
 	}
 	t.dropWaiting(func(w newcomer) bool { return w.boot == boot })
