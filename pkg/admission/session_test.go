@@ -3,6 +3,7 @@ package admission
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -434,7 +435,7 @@ func TestSessionsHoldTheirInvariants(t *testing.T) {
 			before.past, before.wait = slices.Clone(s.past), slices.Clone(s.wait)
 			was := s
 			next, actions := nextSession(s, e, now)
-			if fmt.Sprintf("%+v", was) != fmt.Sprintf("%+v", before) {
+			if !reflect.DeepEqual(was, before) {
 				t.Fatalf("run %d step %d: the state that was given has changed", run, step)
 			}
 			s = next
