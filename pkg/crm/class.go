@@ -94,9 +94,13 @@ func lookup(path string) (f Family, c class, ok bool) {
 	default:
 		return 0, 0, false
 	}
+	module, name, full := strings.Cut(rest, ".")
+	if !full {
+		module, name = "", rest
+	}
 	for i := range entries {
 		e := &entries[i]
-		if e.in(f) && (rest == e.name || rest == e.module+"."+e.name) {
+		if e.name == name && (!full || e.module == module) && e.in(f) {
 			return f, e.class, true
 		}
 	}

@@ -22,7 +22,9 @@
 //
 // The member "cloudless" is ours: what leases and several fleets on one wire
 // need. Legacy peers keep and ignore members they do not know; without it a
-// packet equals a legacy one.
+// packet equals a legacy one. Its last member may be a seal over all the other
+// bytes of the packet: AttachSeal and DetachSeal work on bytes, so that what is
+// verified is what came, whatever a later version has put into it.
 //
 // jsonpickle executes whatever a tag names. This package never does: tags
 // (members whose name begins with "py/") are compared with a closed list, and

@@ -74,10 +74,37 @@ const (
 // checkTags refuses a tree that holds, in any place, also in a member that
 // nobody reads, a tag other than those a known peer writes.
 func checkTags(v any) *Error {
+	if tagsAreKnown(v) {
+		return nil
+	}
+	return firstBadTag(v)
+}
+
+// tagsAreKnown is checkTags without saying what is wrong, and so without putting
+// the members into order.
+func tagsAreKnown(v any) bool {
 	switch v := v.(type) {
 	case []any:
 		for i := range v {
-			if err := checkTags(v[i]); err != nil {
+			if !tagsAreKnown(v[i]) {
+				return false
+			}
+		}
+	case map[string]any:
+		for name, value := range v {
+			if strings.HasPrefix(name, tagPrefix) && checkTag(name, value) != nil || !tagsAreKnown(value) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func firstBadTag(v any) *Error {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			if err := firstBadTag(v[i]); err != nil {
 				return err.inside(index("", i))
 			}
 		}
@@ -89,7 +116,7 @@ func checkTags(v any) *Error {
 					return err.inside(name)
 				}
 			}
-			if err := checkTags(v[name]); err != nil {
+			if err := firstBadTag(v[name]); err != nil {
 				return err.inside(name)
 			}
 		}

@@ -134,3 +134,33 @@ func TestScreenedFlood(t *testing.T) {
 		}
 	})
 }
+
+// One address that asks, or is named as the one to answer, gets half of the rate
+// at most.
+func TestAnswerRateOfOneAddress(t *testing.T) {
+	f := func(name string, of func(i int) (collector, source netip.Addr)) {
+		synctest.Test(t, func(t *testing.T) {
+			conn := newFakeConn()
+			cfg := DefaultResponderConfig()
+			cfg.MaxDelay = 0
+			r := responder(t, cfg, ResponderDeps{Handler: &worker{}, conn: conn})
+			const seconds = 10
+			for i := range seconds * 50 {
+				collector, source := of(i)
+				conn.arrive(t, probeOf("collector", collector.String(), 0), netip.AddrPortFrom(source, 10120).String())
+				time.Sleep(20 * time.Millisecond)
+			}
+			synctest.Wait()
+			sent := len(conn.sent())
+			if most := (seconds + 1) * cfg.AnswerRate / 2; sent > most || sent < most-cfg.AnswerRate/2 {
+				t.Errorf("%s: %d answers in %d s, want at most %d and not much less", name, sent, seconds, most)
+			}
+			if got := r.Stats(); got.LimitedAddress != uint64(seconds*50-sent) {
+				t.Errorf("%s: stats %+v, want all others limited", name, got)
+			}
+		})
+	}
+	one := netip.MustParseAddr("192.0.2.1")
+	f("one source", func(i int) (netip.Addr, netip.Addr) { return hostAddr(i + 1), one })
+	f("one victim", func(i int) (netip.Addr, netip.Addr) { return one, hostAddr(i + 1) })
+}
