@@ -24,7 +24,9 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 		{Spoil: func(c *Config) { c.Registry.KeepAliveMax = time.Millisecond },
 			Want: []string{"registry.keep_alive_max: 1ms: want 1s to 24h (keep_alive_min or more)"}},
 		{Spoil: func(c *Config) {
-			c.TLS.CA = ""
+			c.Fleet, c.Control.Addresses = "Lab", []string{"here"}
+			c.Control.MaxConnections, c.Control.MaxStrangers = 0, 0
+			c.Enrol.Clones, c.Audit.Keep = "never", 0
 			c.Control.Listen, c.Control.HTTP.MaxBody = ":", 1
 			c.Discovery.Listen, c.Discovery.ReplyRate, c.Discovery.ReplyRatePerAddress = "x", 0, 1_000_001
 			c.Registry.KeepAliveMin, c.Registry.RetryLimit, c.Registry.CoolDown = 0, 0, -time.Second
@@ -32,9 +34,14 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			c.Registry.PersistInterval, c.Registry.LockTimeout = 0, time.Hour
 			c.Log.RepeatsPerMinute = -1
 		}, Want: []string{
-			"tls.ca: want the path of a PEM file",
+			`fleet: fleet name "Lab": want 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit`,
 			`control.listen: ":": want host:port, or :port for all addresses of this host`,
+			`control.addresses[0]: "here": want host:port`,
+			"control.max_connections: 0: want 1 to 1000000",
+			"control.max_strangers: 0: want 1 to 100000",
 			"control.http.max_body: 1B: want 1KiB to 1GiB",
+			`enrol.clones: "never": want "admit" or "approve"`,
+			"audit.keep: 0: want 1 to 1000",
 			`discovery.listen: "x": want host:port, or :port for all addresses of this host`,
 			"discovery.reply_rate: 0: want 1 to 1000000",
 			"discovery.reply_rate_per_address: 1000001: want 1 to 1000000",

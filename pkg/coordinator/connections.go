@@ -32,6 +32,7 @@ const (
 // concurrent use.
 type connections struct {
 	maxMembers, maxStrangers int
+	life                     time.Duration // of a stranger's
 
 	mu        sync.Mutex // guards what follows
 	open      map[*connection]struct{}
@@ -49,7 +50,7 @@ type refusedConnections struct {
 }
 
 func newConnections(maxMembers, maxStrangers int) *connections {
-	return &connections{maxMembers: maxMembers, maxStrangers: maxStrangers, open: map[*connection]struct{}{},
+	return &connections{maxMembers: maxMembers, maxStrangers: maxStrangers, life: strangerLife, open: map[*connection]struct{}{},
 		byPlace: map[string]int{}, byMember: map[trust.Identity]int{}}
 }
 
@@ -146,7 +147,7 @@ func (t *connections) take(c net.Conn) (*connection, bool) {
 	t.open[made] = struct{}{}
 	t.strangers++
 	t.byPlace[made.place]++
-	made.lapse = time.AfterFunc(strangerLife, made.lapsed)
+	made.lapse = time.AfterFunc(t.life, made.lapsed)
 	return made, true
 }
 

@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"math"
 	"net/http"
@@ -17,67 +16,31 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/registry"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
-	"github.com/cloudless-fleet/cloudless/pkg/trust/trusttest"
 )
 
 func TestWhoMayCallWhat(t *testing.T) {
-	c, fleet := newCoordinator(t), trusttest.New(t, "lab")
-	address, _ := serving(t, c, fleet)
-	f := func(who *trust.Credentials, workers, contacts, stats int) {
+	h := start(t)
+	f := func(who *trust.Credentials, workers, contacts, stats, revocations int) {
 		t.Helper()
-		client := as(t, address, who)
+		client := h.as(who)
 		_, errWorkers := client.Workers(t.Context(), 0, 0)
 		_, errContacts := client.Contacts(t.Context(), 0, []api.Contact{{ID: id(1)}})
 		_, errStats := client.Stats(t.Context())
-		if diff := cmp.Diff([]int{workers, contacts, stats}, []int{status(errWorkers), status(errContacts), status(errStats)}); diff != "" {
-			t.Errorf("%s may call workers, contacts, stats (-want +got):\n%s", who.Identity(), diff)
+		_, errRevocations := client.Revocations(t.Context(), 7, 0)
+		got := []int{status(errWorkers), status(errContacts), status(errStats), status(errRevocations)}
+		if diff := cmp.Diff([]int{workers, contacts, stats, revocations}, got); diff != "" {
+			t.Errorf("%s may call workers, contacts, stats, revocations (-want +got):\n%s", who.Identity(), diff)
 		}
 	}
-	f(fleet.Member(trust.RoleCollector, "hq"), 200, 200, 200)
-	f(fleet.Member(trust.RoleOperator, "me"), 200, 403, 200)
-	f(fleet.Member(trust.RoleWorker, id(1).String()), 403, 403, 403)
-	f(fleet.Member(trust.RoleCoordinator, "hq"), 403, 403, 403)
-}
-
-func withoutCertificate(fleet *trusttest.Fleet) *tls.Config {
-	config := fleet.Member(trust.RoleCollector, "hq").Client(trust.RoleCoordinator)
-	config.Certificates = nil
-	return config
-}
-
-// status is the code of an answer, 0 when there was none.
-func status(err error) int {
-	var refused *api.Error
-	switch {
-	case err == nil:
-		return http.StatusOK
-	case errors.As(err, &refused):
-		return refused.Status
-	}
-	return 0
-}
-
-func TestStrangersDoNotGetThrough(t *testing.T) {
-	c, fleet := newCoordinator(t), trusttest.New(t, "lab")
-	address, _ := serving(t, c, fleet)
-	for _, config := range []*http.Transport{
-		{TLSClientConfig: trusttest.New(t, "lab").Member(trust.RoleCollector, "hq").Client(trust.RoleCoordinator)},
-		{TLSClientConfig: withoutCertificate(fleet)},
-	} {
-		client, err := api.NewControlClient(address, &http.Client{Transport: config})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := client.Workers(t.Context(), 0, 0); err == nil || status(err) != 0 {
-			t.Errorf("got %v, want no connection", err)
-		}
-	}
+	f(h.member(trust.RoleCollector, "hq"), 200, 200, 200, 200)
+	f(h.member(trust.RoleOperator, "me"), 200, 403, 200, 403)
+	f(h.member(trust.RoleWorker, id(1).String()), 403, 403, 403, 403)
+	f(h.member(trust.RoleCoordinator, "hq"), 403, 403, 403, 403)
 }
 
 func TestAPollIsToldThatTheCoordinatorStops(t *testing.T) {
-	c, fleet := newCoordinator(t), trusttest.New(t, "lab")
-	address, stop := serving(t, c, fleet)
-	client := as(t, address, fleet.Member(trust.RoleCollector, "hq"))
+	h := start(t)
+	client := h.as(h.member(trust.RoleCollector, "hq"))
 	first, err := client.Workers(t.Context(), 0, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -87,10 +50,8 @@ func TestAPollIsToldThatTheCoordinatorStops(t *testing.T) {
 		_, err := client.Workers(t.Context(), first.Version, api.MaxWait)
 		failed <- err
 	}()
-	for c.http.Stats().InFlight == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	stop()
+	soon(t, "the poll is there", 5*time.Second, func() bool { return h.http.Stats().InFlight > 0 })
+	h.stop()
 	if err := <-failed; status(err) != http.StatusServiceUnavailable || err.Error() != "unavailable: coordinator is stopping" {
 		t.Errorf("got %v, want 503 coordinator is stopping", err)
 	}
@@ -115,12 +76,13 @@ func TestRow(t *testing.T) {
 	f(model.Registered, -time.Second, 31_000) // a clock that was set back
 
 	w := registry.Worker{ID: id(1), Instance: "web", State: model.Registered, Version: "v1", RetriesLeft: 2, Conflict: true,
+		Boot: model.BootIDFrom([16]byte{1}), ClockOffset: -1500 * time.Millisecond, Labels: map[string]string{"rack": "7"},
 		Host:   model.HostInfo{Hostname: "web-1", Addr: netip.MustParseAddr("10.0.0.7"), Ports: []model.PortInfo{{Daemon: "workerd", Port: 10300}}},
 		Source: netip.MustParseAddr("10.0.0.8"), KeepAlive: time.Second, LeaseFrom: now, LastContact: now}
 	want := api.RegisteredWorker{ID: id(1), Instance: "web", Hostname: "web-1", State: model.Registered,
 		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.7"), netip.MustParseAddr("10.0.0.8")},
 		Ports:     []api.Port{{Daemon: "workerd", Port: 10300}}, Version: "v1", KeepAlive: 1000, LeaseRemaining: 1000,
-		LastContact: 1e12, RetriesLeft: 2, Conflict: true}
+		LastContact: 1e12, RetriesLeft: 2, Conflict: true, Boot: model.BootIDFrom([16]byte{1}), ClockOffset: -1500, Labels: map[string]string{"rack": "7"}}
 	if diff := cmp.Diff(want, row(&w, now), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -157,11 +119,9 @@ func addr(text string) netip.Addr {
 }
 
 func TestContactsCountFromOurClock(t *testing.T) {
-	c := newCoordinator(t)
-	start := c.now()
+	start := time.Now()
 	var later time.Duration
-	c.now = func() time.Time { return start.Add(later) }
-	reopen(t, c)
+	c := bare(t, func() time.Time { return start.Add(later) })
 	f := func(passed time.Duration, at int64, remaining time.Duration) {
 		t.Helper()
 		later += passed
@@ -189,19 +149,8 @@ func TestContactsCountFromOurClock(t *testing.T) {
 	f(time.Second, math.MinInt64, 29*time.Second)
 }
 
-// reopen replaces the registry by one that goes by the coordinator's clock.
-func reopen(t *testing.T, c *coordinator) {
-	t.Helper()
-	var err error
-	if c.registry, err = registry.Open(t.TempDir(), registry.DefaultConfig(), registry.Deps{Now: c.now}); err != nil {
-		t.Fatal(err)
-	}
-	registered := c.registry
-	t.Cleanup(func() { _ = registered.Close() })
-}
-
 func TestChangesEndWithTheirContext(t *testing.T) {
-	c := newCoordinator(t)
+	c := bare(t, time.Now)
 	first, err := controlRegistry{c}.Changes(t.Context(), 0)
 	if err != nil || !first.Full || first.Workers == nil {
 		t.Errorf("got %+v, %v; want everything, which is nothing", first, err)
@@ -211,4 +160,16 @@ func TestChangesEndWithTheirContext(t *testing.T) {
 	if _, err := (controlRegistry{c}).Changes(ctx, first.Version); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
+}
+
+// status is the code of an answer, 0 when there was none.
+func status(err error) int {
+	var refused *api.Error
+	switch {
+	case err == nil:
+		return http.StatusOK
+	case errors.As(err, &refused):
+		return refused.Status
+	}
+	return 0
 }

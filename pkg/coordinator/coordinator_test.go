@@ -1,25 +1,25 @@
 package coordinator
 
 import (
+	"bytes"
 	"context"
-	"crypto/tls"
 	"log/slog"
-	"net/http"
+	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
-	"github.com/cloudless-fleet/cloudless/pkg/api/middleware"
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
-	"github.com/cloudless-fleet/cloudless/pkg/discovery"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/registry"
 	"github.com/cloudless-fleet/cloudless/pkg/selfmetrics/metricstest"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
-	"github.com/cloudless-fleet/cloudless/pkg/trust/trusttest"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/local"
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -27,60 +27,104 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func id(n byte) model.WorkerID { return model.WorkerIDFrom([16]byte{n}) }
 
 // loopback is a configuration that needs nothing of the host.
-func loopback(t *testing.T, files trust.Files) Config {
+func loopback(t testing.TB) Config {
 	cfg := DefaultConfig()
-	cfg.StateDirectory, cfg.TLS = t.TempDir(), files
+	cfg.StateDirectory = t.TempDir()
+	// The path of a socket has 107 bytes at most; a test's folder may be longer.
+	sockets, err := os.MkdirTemp("", "cl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(sockets) })
+	cfg.Control.Socket = filepath.Join(sockets, "control.sock")
 	cfg.Control.Listen, cfg.Discovery.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	return cfg
 }
 
-// newCoordinator makes a coordinator whose ports are not served.
-func newCoordinator(t *testing.T) *coordinator {
+// hall is a running coordinator.
+type hall struct {
+	*coordinator
+	t    testing.TB
+	cfg  Config
+	tcp  string // address of the control channel
+	udp  string
+	logs *logbook
+	stop func()
+}
+
+// logbook is all that was logged.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// start runs a coordinator with real sockets.
+func start(t testing.TB, change ...func(*Config)) *hall {
 	t.Helper()
-	cfg := loopback(t, trust.Files{})
-	c := &coordinator{build: daemon.Build{Version: "v1"}, now: time.Now}
-	var err error
-	if c.registry, err = registry.Open(cfg.StateDirectory, cfg.Registry, registry.Deps{Now: c.now}); err != nil {
+	cfg := loopback(t)
+	for _, edit := range change {
+		edit(&cfg)
+	}
+	return startWith(t, cfg)
+}
+
+func startWith(t testing.TB, cfg Config) *hall {
+	t.Helper()
+	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.registry.Close() })
-	if c.registrar, err = discovery.NewRegistrar(cfg.Discovery, discovery.RegistrarDeps{Register: c.register, Logger: quiet()}); err != nil {
+	logs := &logbook{}
+	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	teardown := daemon.NewTeardown(log)
+	stop := sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := teardown.Run(ctx); err != nil {
+			t.Errorf("teardown: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	c, err := open(cfg, daemon.Build{Version: "v1"}, log, teardown, time.Now)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.registrar.Close() })
-	c.http = middleware.New(cfg.Control.HTTP, quiet(), c.now)
+	at, err := c.start(cfg, log, teardown, daemon.NewGroup(log, teardown).Go)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &hall{coordinator: c, t: t, cfg: cfg, tcp: at.String(), udp: c.registrar.Addr().String(), logs: logs, stop: stop}
+}
+
+// bare is a coordinator whose ports are not open.
+func bare(t testing.TB, now func() time.Time) *coordinator {
+	t.Helper()
+	teardown := daemon.NewTeardown(quiet())
+	t.Cleanup(func() { _ = teardown.Run(context.Background()) })
+	c, err := open(loopback(t), daemon.Build{Version: "v1"}, quiet(), teardown, now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return c
 }
 
-// serving serves the control API and returns its address and what ends it.
-func serving(t *testing.T, c *coordinator, fleet *trusttest.Fleet) (address string, stop func()) {
-	t.Helper()
-	credentials := fleet.Member(trust.RoleCoordinator, "hq")
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", credentials.Server([]string{"h2", "http/1.1"}, trust.ClientRequired))
+// admin administers by the unix socket.
+func (h *hall) admin() *api.AdminClient {
+	h.t.Helper()
+	client, err := api.NewAdminClient(local.BaseURL, api.PrefixAdminCoordinator, local.Client(h.cfg.Control.Socket))
 	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	serve := c.serveControl(listener, DefaultConfig().Control.HTTP, quiet())
-	go func() { done <- serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return "https://" + listener.Addr().String(), cancel
-}
-
-// as returns a client with a member's certificate.
-func as(t *testing.T, address string, who *trust.Credentials) *api.ControlClient {
-	t.Helper()
-	transport := &http.Transport{TLSClientConfig: who.Client(trust.RoleCoordinator, "h2", "http/1.1"), ForceAttemptHTTP2: true}
-	t.Cleanup(transport.CloseIdleConnections)
-	client, err := api.NewControlClient(address, &http.Client{Transport: transport})
-	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	return client
 }
@@ -94,38 +138,84 @@ func wish(worker model.WorkerID, hostname string) *crm.ProbeAck {
 
 func source() netip.AddrPort { return netip.MustParseAddrPort("[::ffff:10.0.0.8]:4711") }
 
-func TestOnlyTheCertificateOfACoordinatorWillDo(t *testing.T) {
-	fleet := trusttest.New(t, "lab")
-	err := daemon.Embed(t.Context(), Spec(), loopback(t, fleet.Files(trust.RoleOperator, "me")), quiet(), nil)
-	if err == nil || !strings.Contains(err.Error(), "certificate of the role operator, want coordinatord") {
-		t.Errorf("got %v", err)
+// soon waits until a condition holds.
+func soon(t testing.TB, what string, within time.Duration, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", within, what)
+		}
 	}
 }
 
 func TestRunStopsInOrder(t *testing.T) {
-	fleet := trusttest.New(t, "lab")
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := daemon.Embed(ctx, Spec(), loopback(t, fleet.Files(trust.RoleCoordinator, "hq")), quiet(), cancel); err != nil {
+	if err := daemon.Embed(ctx, Spec(), loopback(t), quiet(), cancel); err != nil {
 		t.Errorf("got %v, want an orderly end", err)
 	}
 }
 
-func TestMetricsAreTheSameSeriesWhateverHappens(t *testing.T) {
-	c, fleet := newCoordinator(t), trusttest.New(t, "lab")
-	address, _ := serving(t, c, fleet)
-	before := c.metrics()
-	metricstest.Check(t, before)
-	c.register(wish(id(1), "web"), source())
-	c.register(&crm.ProbeAck{}, source())
-	client := as(t, address, fleet.Member(trust.RoleCollector, "hq"))
-	if _, err := client.Contacts(t.Context(), 0, []api.Contact{{ID: id(1)}, {ID: id(2)}}); err != nil {
-		t.Fatal(err)
-	}
-	stats, err := client.Stats(t.Context())
+func TestFirstStartMakesAFleetAndLaterOnesKeepIt(t *testing.T) {
+	cfg := loopback(t)
+	h := startWith(t, cfg)
+	fleet, authority := h.home.Fleet(), h.home.Fingerprint()
+	secretPath := filepath.Join(cfg.StateDirectory, "fleet", "admin.secret")
+	secret, err := os.ReadFile(secretPath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	metricstest.SameSeries(t, before, c.metrics())
+	if logs := h.logs.String(); !strings.Contains(logs, secretPath) || !strings.Contains(logs, "fleet="+fleet) ||
+		strings.Contains(logs, strings.TrimSpace(string(secret))) {
+		t.Errorf("the log must name the fleet and the secret's file, and not the secret:\n%s", logs)
+	}
+	for _, name := range []string{"fleet/admin.secret", "fleet/fleet.json", "fleet/web.pem", "admission.db", "registry.db", "audit.jsonl"} {
+		if info, err := os.Stat(filepath.Join(cfg.StateDirectory, name)); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v, %v; want it for its owner only", name, info, err)
+		}
+	}
+	told := h.audited("fleet.create")
+	if len(told) != 1 || told[0].On != fleet {
+		t.Errorf("audit log: %+v, want that the fleet was made", told)
+	}
+	second := daemon.NewTeardown(quiet())
+	cfg.Registry.LockTimeout = 10 * time.Millisecond
+	if _, err := open(cfg, daemon.Build{}, quiet(), second, time.Now); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("a second coordinator in the same folder: %v", err)
+	}
+	h.stop()
+
+	again := startWith(t, cfg)
+	if again.home.Fleet() != fleet || again.home.Fingerprint() != authority || len(again.audited("fleet.create")) != 1 {
+		t.Errorf("started again: fleet %s, authority %s", again.home.Fleet(), again.home.Fingerprint())
+	}
+	again.stop()
+
+	cfg.Fleet = "another"
+	third := daemon.NewTeardown(quiet())
+	_, err = open(cfg, daemon.Build{}, quiet(), third, time.Now)
+	if err == nil || !strings.HasPrefix(err.Error(), `fleet: "another": a fleet keeps its name`) || !strings.Contains(err.Error(), fleet) {
+		t.Errorf("another name: got %v", err)
+	}
+	_ = third.Run(t.Context())
+}
+
+func TestMetricsAreTheSameSeriesWhateverHappens(t *testing.T) {
+	h := start(t)
+	before := h.metrics()
+	metricstest.Check(t, before)
+	one := h.machine(1)
+	h.join(one)
+	h.register(wish(one.id, "web"), source())
+	h.register(&crm.ProbeAck{}, source())
+	one.Body[0]++
+	if e := h.enrol(h.machine(2), nil); e.Outcome != api.Pending {
+		t.Errorf("got %+v", e)
+	}
+	stats, err := h.as(h.member(trust.RoleCollector, "hq")).Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	metricstest.SameSeries(t, before, h.metrics())
 	told := make([]model.Metric, len(stats.Metrics))
 	for i, row := range stats.Metrics {
 		if told[i], err = row.Metric(); err != nil {
@@ -133,4 +223,17 @@ func TestMetricsAreTheSameSeriesWhateverHappens(t *testing.T) {
 		}
 	}
 	metricstest.SameSeries(t, before, told)
+}
+
+func TestASocketThatIsInTheWayIsTold(t *testing.T) {
+	cfg := loopback(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	cfg.Control.Listen = taken.Addr().String()
+	if err := daemon.Embed(t.Context(), Spec(), cfg, quiet(), nil); err == nil || !strings.Contains(err.Error(), "listen for the control channel") {
+		t.Errorf("got %v", err)
+	}
 }

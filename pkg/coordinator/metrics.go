@@ -19,8 +19,7 @@ func (c *coordinator) metrics() model.Metrics {
 	registryMetrics(&m, c.registry.Stats())
 	admissionMetrics(&m, c.desk.Stats())
 	c.trustMetrics(&m)
-	connectionMetrics(&m, "tcp", c.connections.figures())
-	connectionMetrics(&m, "unix", c.locals.figures())
+	c.connectionMetrics(&m)
 	c.guard.metrics(&m)
 	m = append(m, c.http.Stats().Metrics()...)
 	return m

@@ -45,17 +45,29 @@ func (c *coordinator) trustMetrics(m *model.Metrics) {
 	m.Count("cloudless_audit_errors_total", "Entries of the audit log that could not be written.", c.auditErrors.Load())
 }
 
-func connectionMetrics(m *model.Metrics, port string, f connectionFigures) {
-	const open, refused = "cloudless_control_connections", "cloudless_control_connections_refused_total"
-	m.Gauge(open, "Open connections of the control channel, by who is at the other end.", float64(f.members), "port", port, "peer", "member")
-	m.Gauge(open, "Open connections of the control channel, by who is at the other end.", float64(f.strangers), "port", port, "peer", "stranger")
-	const help = "Connections that were too many, by which bound."
-	m.Count(refused, help, f.refused.full, "port", port, "reason", "strangers")
-	m.Count(refused, help, f.refused.place, "port", port, "reason", "strangers_of_one_address")
-	m.Count(refused, help, f.refused.members, "port", port, "reason", "members")
-	m.Count(refused, help, f.refused.member, "port", port, "reason", "one_member")
-	m.Count("cloudless_control_connections_lapsed_total", "Connections closed because nobody showed who he is.", f.lapsed, "port", port)
-	m.Count("cloudless_control_connections_cut_total", "Connections of revoked members that were cut.", f.cut, "port", port)
+func (c *coordinator) connectionMetrics(m *model.Metrics) {
+	ports := []struct {
+		name string
+		connectionFigures
+	}{{"tcp", c.connections.figures()}, {"unix", c.locals.figures()}}
+	for _, p := range ports {
+		const name, help = "cloudless_control_connections", "Open connections of the control channel, by who is at the other end."
+		m.Gauge(name, help, float64(p.members), "port", p.name, "peer", "member")
+		m.Gauge(name, help, float64(p.strangers), "port", p.name, "peer", "stranger")
+	}
+	for _, p := range ports {
+		const name, help = "cloudless_control_connections_refused_total", "Connections that were too many, by which bound."
+		m.Count(name, help, p.refused.full, "port", p.name, "reason", "strangers")
+		m.Count(name, help, p.refused.place, "port", p.name, "reason", "strangers_of_one_address")
+		m.Count(name, help, p.refused.members, "port", p.name, "reason", "members")
+		m.Count(name, help, p.refused.member, "port", p.name, "reason", "one_member")
+	}
+	for _, p := range ports {
+		m.Count("cloudless_control_connections_lapsed_total", "Connections closed because nobody showed who he is.", p.lapsed, "port", p.name)
+	}
+	for _, p := range ports {
+		m.Count("cloudless_control_connections_cut_total", "Connections of revoked members that were cut.", p.cut, "port", p.name)
+	}
 }
 
 func (g *guard) metrics(m *model.Metrics) {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -13,13 +14,17 @@ import (
 )
 
 func TestAWorkerIsRegistered(t *testing.T) {
-	c := newCoordinator(t)
+	c := bare(t, time.Now)
 	f := func(ack *crm.ProbeAck, to string, want crm.RegisterAck) {
 		t.Helper()
 		got, where, ok := c.register(ack, source())
 		if !ok || where.String() != to {
 			t.Fatalf("answer to %v, %v; want to %s", where, ok, to)
 		}
+		if got.Ext.Voucher != c.home.beacon.Load().voucher {
+			t.Errorf("no voucher in the answer")
+		}
+		got.Ext.Voucher = ""
 		if diff := cmp.Diff(&want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -43,7 +48,7 @@ func TestAWorkerIsRegistered(t *testing.T) {
 }
 
 func TestWhoIsNotAnswered(t *testing.T) {
-	c := newCoordinator(t)
+	c := bare(t, time.Now)
 	f := func(ack *crm.ProbeAck, withoutID, withoutPort uint64) {
 		t.Helper()
 		if reply, to, ok := c.register(ack, source()); ok || reply != nil {

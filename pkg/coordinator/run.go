@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -80,27 +81,39 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 		return err
 	}
 	p.OnReload(c.noteReload())
-	c.registrar, err = discovery.NewRegistrar(cfg.Discovery, c.registrarDeps(p.Log))
+	tcp, err := c.start(cfg, p.Log, p.Teardown, p.Go)
 	if err != nil {
 		return err
-	}
-	p.Teardown.AddClose("registrar", c.registrar.Close)
-	ports, err := c.listen(cfg.Control, p.Teardown)
-	if err != nil {
-		return err
-	}
-	p.Go("registry", c.registry.Run)
-	p.Go("admission", c.desk.Run)
-	p.Go("authority", c.home.run)
-	p.Go("revocation", c.cutRevoked)
-	p.Go("registrar", c.registrar.Run)
-	for _, port := range ports {
-		p.Go(port.name, port.serve)
 	}
 	p.Log.Info("coordinating", "fleet", c.home.Fleet(), "authority", c.home.Fingerprint().String(), "udp", c.registrar.Addr().String(),
-		"tcp", ports[0].listener.Addr().String(), "socket", cfg.Control.Socket, "members", len(c.desk.Members()), "workers", len(c.registry.Workers()))
+		"tcp", tcp.String(), "socket", cfg.Control.Socket, "members", len(c.desk.Members()), "workers", len(c.registry.Workers()))
 	p.Ready()
 	return p.Wait(ctx)
+}
+
+// start opens the ports and starts all parts, by run. It returns the address of
+// the TCP port.
+func (c *coordinator) start(cfg Config, log *slog.Logger, teardown *daemon.Teardown, run func(string, func(context.Context) error)) (net.Addr, error) {
+	var err error
+	c.registrar, err = discovery.NewRegistrar(cfg.Discovery, discovery.RegistrarDeps{Register: c.register,
+		Judge: c.judge, Screen: c.home.verifier.Screen, Seal: c.home.seal, Logger: log, Now: c.now})
+	if err != nil {
+		return nil, err
+	}
+	teardown.AddClose("registrar", c.registrar.Close)
+	ports, err := c.listen(cfg.Control, teardown)
+	if err != nil {
+		return nil, err
+	}
+	run("registry", c.registry.Run)
+	run("admission", c.desk.Run)
+	run("authority", c.home.run)
+	run("revocation", c.cutRevoked)
+	run("registrar", c.registrar.Run)
+	for _, port := range ports {
+		run(port.name, port.serve)
+	}
+	return ports[0].listener.Addr(), nil
 }
 
 // open opens everything that is kept on disk; teardown closes it. The registry is
@@ -166,11 +179,6 @@ func (c *coordinator) introduce() {
 			c.registry.Leave(m.ID) // a crash came in between
 		}
 	}
-}
-
-func (c *coordinator) registrarDeps(log *slog.Logger) discovery.RegistrarDeps {
-	return discovery.RegistrarDeps{Register: c.register, Judge: c.judge,
-		Screen: c.home.verifier.Screen, Seal: c.home.seal, Logger: log, Now: c.now}
 }
 
 // noteReload writes reloads into the audit log. It applies nothing itself.
