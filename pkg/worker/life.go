@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -68,12 +69,25 @@ func (w *worker) begin(id model.WorkerID, fleet string) (*life, error) {
 }
 
 // toCollector makes a connection with the newest credentials.
-func (w *worker) toCollector(ctx context.Context, addr string) (conn net.Conn, err error) {
+func (w *worker) toCollector(ctx context.Context, addr string) (net.Conn, error) {
 	credentials := w.credentials.Load()
 	if credentials == nil {
 		return nil, errors.New("no certificate")
 	}
-	return stream.TLSConnect(func() *tls.Config { return credentials.Client(trust.RoleCollector, stream.ALPN) })(ctx, addr)
+	raw, err := w.env.dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(raw, credentials.Client(trust.RoleCollector, stream.ALPN))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	if got := conn.ConnectionState().NegotiatedProtocol; got != stream.ALPN {
+		conn.Close()
+		return nil, fmt.Errorf("%s speaks %q, want %q: not a collector's port", addr, got, stream.ALPN)
+	}
+	return conn, nil
 }
 
 // run starts a part, and lets end stop it and wait for it.

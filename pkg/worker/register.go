@@ -27,7 +27,7 @@ func (s *service) registering(ctx context.Context) {
 			asked = true
 		}
 		timer.Stop()
-		if ctx.Err() != nil || !s.life.gate.isOpen() {
+		if ctx.Err() != nil || !s.open.Load() || !s.life.gate.isOpen() {
 			continue
 		}
 		agent, _ = s.life.registration.view()

@@ -31,7 +31,8 @@ type service struct {
 	w           *worker
 	life        *life
 	credentials *trust.Credentials
-	link        atomic.Pointer[link] // of the session, also when that has just ended
+	link        atomic.Pointer[link] // of the session, also when that has ended
+	open        atomic.Bool          // the session is
 	over        chan ending          // holds one: the first counts
 	renew       chan struct{}        // fetch a new certificate now; holds one
 	register    chan struct{}        // register by the control channel now; holds one
@@ -129,8 +130,8 @@ func (s *service) keepAlive(ctx context.Context) {
 			return
 		}
 		l := s.link.Load()
-		if l == nil || !s.life.gate.isOpen() {
-			continue
+		if l == nil || !s.open.Load() || !s.life.gate.isOpen() {
+			continue // the next session will tell
 		}
 		call, cancel := context.WithTimeout(ctx, min(callTimeout, max(span, time.Second)))
 		sent := s.w.env.now()

@@ -105,6 +105,8 @@ func (s *service) session(ctx context.Context, address string) (lines int, err e
 	}
 	defer stream.Close()
 	s.link.Store(l)
+	s.open.Store(true)
+	defer s.open.Store(false)
 	s.w.status.update(func(st *Status) { st.Coordinator = address })
 	why := errSessionEnded
 	for {

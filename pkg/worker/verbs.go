@@ -94,8 +94,8 @@ func (env environment) join(ctx context.Context, call daemon.Call[Config], join 
 	return env.joinHere(ctx, call.Stdout, cfg, join)
 }
 
-// member refuses whoever is in a fleet already.
-func member(h *home.Home, join token.Token) (already bool, err error) {
+// alreadyIn refuses whoever is in a fleet already.
+func alreadyIn(h *home.Home, join token.Token) (already bool, err error) {
 	fleet, enrolled := h.Enrolled()
 	if !enrolled {
 		return false, nil
@@ -116,7 +116,7 @@ func (env environment) joinHere(ctx context.Context, out io.Writer, cfg Config, 
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	if _, err := member(w.home, join); err != nil {
+	if _, err := alreadyIn(w.home, join); err != nil {
 		return err
 	}
 	if credentials, err := w.load(); err == nil && credentials != nil {
@@ -186,7 +186,7 @@ func (env environment) joinByDaemon(ctx context.Context, out io.Writer, dir stat
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("join: %w", err)
 	}
-	if already, err := member(h, join); err != nil {
+	if already, err := alreadyIn(h, join); err != nil {
 		return err
 	} else if already && before.Standing == standingMember {
 		fmt.Fprintf(out, "this machine is in fleet %s already, as worker %s\n", join.Fleet, h.Worker())

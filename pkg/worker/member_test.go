@@ -1,0 +1,583 @@
+package worker
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/api"
+	"github.com/cloudless-fleet/cloudless/pkg/api/member"
+	"github.com/cloudless-fleet/cloudless/pkg/crm"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/enrol"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/home"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/pairing"
+)
+
+const (
+	hqControl   = "10.0.0.1:10100"
+	rogue       = "10.0.0.66:10100"
+	wholeMinute = time.Minute
+)
+
+// joined is a worker of a town that it has joined by a token.
+func joined(t *testing.T) (*wire, *town, *resident) {
+	t.Helper()
+	net := &wire{}
+	v := newTown(t, ours)
+	v.open(net.listen(hqControl))
+	r := prepareJoined(t, net, v)
+	return net, v, r
+}
+
+func prepareJoined(t *testing.T, net *wire, v *town) *resident {
+	t.Helper()
+	r := start(t, surroundings(t, 1, net), modest(t), v.token(hqControl))
+	r.after(time.Second, standingMember)
+	return r
+}
+
+func TestATokenIsAllThatItTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		s := r.status.view()
+		if s.Session != sessionAdmitted || s.Fleet != ours || s.Authority != v.ca.Fingerprint().String() || s.Coordinator != hqControl || s.Profile != "default" {
+			t.Errorf("status %+v", s)
+		}
+		if exists(r.state.path(tokenFile)) {
+			t.Error("the token is still there")
+		}
+		request := v.enrolled[0]
+		if claim, ok := request.Claim(); !ok || claim.Token.IsZero() || request.Worker != r.home.Worker() || request.Hostname != "web-1" {
+			t.Errorf("request %+v", request)
+		}
+		r.stop()
+		if v.asked("leave") != 1 {
+			t.Errorf("asked %q, want a goodbye", v.requests)
+		}
+	})
+}
+
+func TestATokenIsNoticedWithinTwoSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &wire{}
+		v := newTown(t, ours)
+		v.open(net.listen(hqControl))
+		r := settle(t, surroundings(t, 1, net), modest(t))
+		r.after(time.Hour, standingNew)
+		if v.asked("enrol") != 0 {
+			t.Error("somebody was asked of whom nothing is known")
+		}
+		r.give(v.token(hqControl))
+		r.after(2*time.Second, standingMember)
+	})
+}
+
+func TestWithoutATokenAnOperatorApproves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &wire{}
+		v := newTown(t, ours)
+		admit, approved := v.judge, false
+		v.judge = func(r *enrol.Request, p member.Peer) api.Enrolment {
+			if approved {
+				return admit(r, p)
+			}
+			return api.Enrolment{Outcome: api.Pending, Fleet: ours, Code: "made up", RetryAfter: 10_000}
+		}
+		v.open(net.listen(hqControl))
+		r := settle(t, surroundings(t, 1, net), modest(t))
+		r.Probed(ours, hqControl)
+		r.after(time.Second, standingPending)
+		code := pairing.Of(r.home.PublicKey()).String()
+		if s := r.status.view(); s.Code != code || s.Fleet != ours || s.Authority != v.ca.Fingerprint().String() {
+			t.Errorf("status %+v, want code %s", s, code)
+		}
+		if last := r.told[len(r.told)-1]; !strings.Contains(last, code) || !strings.Contains(last, ours) {
+			t.Errorf("the service manager is told %q", last)
+		}
+		if claim, has := v.enrolled[0].Claim(); has {
+			t.Errorf("claims %+v without a token", claim)
+		}
+		r.after(wholeMinute, standingPending)
+		if n := v.asked("enrol"); n < 4 || n > 8 {
+			t.Errorf("asked %d times in a minute, told to ask every 10 s", n)
+		}
+		if n := strings.Count(r.log.String(), "waiting for approval"); n != 1 {
+			t.Errorf("told %d times of it", n)
+		}
+		v.with(func() { approved = true })
+		r.after(15*time.Second, standingMember)
+		if s := r.status.view(); s.Code != "" || s.Text != "" {
+			t.Errorf("status %+v still shows what was before", s)
+		}
+	})
+}
+
+// Probed lets the port hear a call, as it is before anything can be verified.
+func (r *resident) Probed(fleet, coordinator string) {
+	p := probe(fleet, "hq")
+	p.Info.Addr = at(coordinator).Addr()
+	p.Info.Ports[0].Port = at(coordinator).Port()
+	r.port.Probed(p, at(coordinator))
+	synctest.Wait()
+}
+
+// TestNobodyElseLearnsOfTheToken: a coordinator that cannot prove the authority
+// of the token is not even sent a request, whatever it is called.
+func TestNobodyElseLearnsOfTheToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &wire{}
+		v, impostor := newTown(t, ours), newTown(t, ours)
+		impostor.open(net.listen(rogue))
+		cfg := modest(t)
+		cfg.Enrol.Coordinators = []string{rogue}
+		r := start(t, surroundings(t, 1, net), cfg, v.token(hqControl))
+		r.Probed(ours, rogue)
+		r.after(wholeMinute, standingNew)
+		if len(impostor.requests) != 0 {
+			t.Errorf("the impostor was asked %q", impostor.requests)
+		}
+		if s := r.status.view(); !strings.Contains(s.Error, trust.ErrPin.Error()) {
+			t.Errorf("error %q", s.Error)
+		}
+	})
+}
+
+func TestAnAuthorityIsAskedOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &wire{}
+		v, impostor := newTown(t, ours), newTown(t, ours)
+		impostor.open(net.listen(rogue))
+		v.open(net.listen(hqControl))
+		cfg := modest(t)
+		cfg.Enrol.Coordinators, cfg.Enrol.Fleet, cfg.Enrol.Authority = []string{rogue, hqControl}, ours, v.ca.Fingerprint()
+		r := settle(t, surroundings(t, 1, net), cfg)
+		r.after(time.Second, standingMember)
+		if len(impostor.requests) != 0 {
+			t.Errorf("the impostor was asked %q", impostor.requests)
+		}
+	})
+}
+
+func TestAnotherFleetIsNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &wire{}
+		v := newTown(t, "factory")
+		v.open(net.listen(hqControl))
+		cfg := modest(t)
+		cfg.Enrol.Fleet = ours
+		r := settle(t, surroundings(t, 1, net), cfg)
+		r.Probed("factory", hqControl)
+		r.after(wholeMinute, standingNew)
+		r.give(v.token(hqControl))
+		r.after(wholeMinute, standingNew)
+		if len(v.requests) != 0 {
+			t.Errorf("it was asked %q", v.requests)
+		}
+		if s := r.status.view(); !strings.Contains(s.Error, `it is of fleet "factory", and enrol.fleet is "lab"`) {
+			t.Errorf("error %q", s.Error)
+		}
+	})
+}
+
+func TestARefusalIsToldOnceAndSeldomRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &wire{}
+		v := newTown(t, ours)
+		v.judge = func(*enrol.Request, member.Peer) api.Enrolment {
+			return api.Enrolment{Outcome: api.Refused, Reason: "token_expired", Text: "the token has expired"}
+		}
+		v.open(net.listen(hqControl))
+		r := settle(t, surroundings(t, 1, net), modest(t))
+		first := v.token(hqControl)
+		r.give(first)
+		r.after(time.Hour, standingRefused)
+		if s := r.status.view(); s.Text != "token_expired: the token has expired" {
+			t.Errorf("status %+v", s)
+		}
+		if n := strings.Count(r.log.String(), "refuses this machine"); n != 1 {
+			t.Errorf("told %d times", n)
+		}
+		if n := v.asked("enrol"); n > 25 {
+			t.Errorf("asked %d times in an hour", n)
+		}
+		before := v.asked("enrol")
+		r.give(v.token(hqControl))
+		r.after(2*time.Second, standingRefused)
+		if v.asked("enrol") != before+1 {
+			t.Error("another token was not tried at once")
+		}
+		for _, secret := range []string{first.Reveal(), first.Reveal()[40:80]} {
+			if strings.Contains(r.log.String(), secret) {
+				t.Error("the log holds the token")
+			}
+		}
+	})
+}
+
+func TestKeepAliveThreeTimesInALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		r.after(5*time.Minute, standingMember)
+		if n := v.asked("keepalive"); n < 29 || n > 34 {
+			t.Errorf("%d keep-alives in 5 minutes, the lease is 30 s", n)
+		}
+		v.with(func() { v.alive.Session, v.skew = false, -3*time.Second })
+		r.after(15*time.Second, standingMember)
+		if n := v.asked("session"); n < 2 {
+			t.Errorf("%d sessions: the coordinator did not know of it any more", n)
+		}
+		if offset, known := r.clock.view(); !known || offset.Round(time.Second) != 3*time.Second {
+			t.Errorf("clock offset %v, want 3s", offset)
+		}
+		if !strings.Contains(r.log.String(), "this host's clock differs") {
+			t.Error("the log does not tell of it")
+		}
+	})
+}
+
+// TestTheStreamOutlivesTheSession: what the coordinator has allowed stays
+// allowed while it is away.
+func TestTheStreamOutlivesTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, v, r := joined(t)
+		net.setCut(true)
+		v.live.end <- errors.New("restart")
+		r.after(10*time.Minute, standingMember)
+		l := r.life.Load()
+		if s := r.status.view(); s.Session != sessionLost || !l.gate.isOpen() {
+			t.Errorf("session %s, gate open %v; want it lost, and open", s.Session, l.gate.isOpen())
+		}
+		if net.dials > 40 {
+			t.Errorf("%d attempts in 10 minutes", net.dials)
+		}
+		net.setCut(false)
+		r.after(time.Minute, standingMember)
+		if s := r.status.view(); s.Session != sessionAdmitted || r.life.Load() != l {
+			t.Errorf("session %s, the same life %v", s.Session, r.life.Load() == l)
+		}
+		if v.boots[0] != v.boots[len(v.boots)-1] {
+			t.Error("another boot was announced")
+		}
+	})
+}
+
+func TestASilentCoordinatorIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		v.with(func() { v.hello = api.Directive{Wait: "another process is alive"} })
+		v.live.end <- nil
+		r.after(5*time.Second, standingMember)
+		if s := r.status.view(); s.Session != sessionWaiting || s.SessionText != "another process is alive" || r.life.Load().gate.isOpen() {
+			t.Errorf("status %+v, gate open %v", s, r.life.Load().gate.isOpen())
+		}
+		if err := v.live.send(api.Directive{Plan: &api.Plan{Revision: 2}}); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second, standingMember)
+		if s := r.status.view(); s.Session != sessionAdmitted || !r.life.Load().gate.isOpen() {
+			t.Errorf("status %+v, gate open %v", s, r.life.Load().gate.isOpen())
+		}
+	})
+}
+
+func TestRenewalAtTwoThirds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		l, first := r.life.Load(), v.serials[0]
+		r.after(4*time.Hour-time.Minute, standingMember)
+		if v.asked("renew") != 0 {
+			t.Error("renewed too early")
+		}
+		r.after(20*time.Minute, standingMember)
+		if v.asked("renew") != 1 || r.renewals.ok.Load() != 1 {
+			t.Errorf("%d renewals, %d went well; want one", v.asked("renew"), r.renewals.ok.Load())
+		}
+		if left := r.credentials.Load().NotAfter().Sub(time.Now()); left < 5*time.Hour {
+			t.Errorf("the certificate lasts for another %v", left)
+		}
+		if r.life.Load() != l || !l.gate.isOpen() {
+			t.Error("the stream was dropped")
+		}
+		if last := v.serials[len(v.serials)-1]; last == first {
+			t.Error("the session still uses the old certificate")
+		}
+		r.after(24*time.Hour, standingMember)
+		if n := v.asked("renew"); n < 6 || n > 7 {
+			t.Errorf("%d renewals in a day", n)
+		}
+	})
+}
+
+func TestARenewalOnRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		if err := v.live.send(api.Directive{Renew: true}); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second, standingMember)
+		if v.asked("renew") != 1 {
+			t.Errorf("asked %q", v.requests)
+		}
+	})
+}
+
+// TestACertificateThatRanOut: the coordinator was away for longer than the
+// certificate lasts. The worker goes on measuring and comes back by its key.
+func TestACertificateThatRanOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, v, r := joined(t)
+		l := r.life.Load()
+		net.setCut(true)
+		v.live.end <- errors.New("power cut")
+		r.after(8*time.Hour, standingExpired)
+		if r.life.Load() != l {
+			t.Error("the life has ended")
+		}
+		if r.renewals.failed.Load() == 0 {
+			t.Error("no renewal has failed")
+		}
+		net.setCut(false)
+		r.after(time.Hour, standingMember)
+		if v.asked("renewal") == 0 || r.life.Load() != l {
+			t.Errorf("asked %q, the same life %v", v.requests, r.life.Load() == l)
+		}
+		if s := r.status.view(); s.Session != sessionAdmitted {
+			t.Errorf("session %s", s.Session)
+		}
+	})
+}
+
+// TestOffForAMonth: likewise, when the worker itself was off.
+func TestOffForAMonth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		r.stop()
+		time.Sleep(30 * 24 * time.Hour)
+		again := settle(t, r.env, r.cfg)
+		again.after(5*time.Second, standingMember)
+		if v.asked("renewal") != 1 || v.asked("enrol") != 1 || again.home.Worker() != r.home.Worker() {
+			t.Errorf("asked %q", v.requests)
+		}
+	})
+}
+
+func TestARevokedWorkerIsOutAndSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		v.with(func() { v.refused[r.home.Worker()] = true })
+		v.live.end <- trust.ErrRevoked
+		r.after(2*time.Second, standingRevoked)
+		if r.life.Load().gate.isOpen() {
+			t.Error("the stream may go on")
+		}
+		before := len(v.requests)
+		r.after(time.Hour, standingRevoked)
+		if n := len(v.requests) - before; n > 10 {
+			t.Errorf("asked %d times in an hour", n)
+		}
+		v.with(func() { v.refused[r.home.Worker()] = false })
+		r.after(20*time.Minute, standingMember)
+		if s := r.status.view(); s.Session != sessionAdmitted {
+			t.Errorf("session %s", s.Session)
+		}
+	})
+}
+
+// TestAFleetThatHasForgotten: its memory was lost, the worker asks to be let in
+// anew, and only the fleet that it knows.
+func TestAFleetThatHasForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		r.stop()
+		time.Sleep(30 * 24 * time.Hour)
+		v.with(func() { v.keys = map[model.WorkerID]ed25519.PublicKey{} })
+		again := settle(t, r.env, r.cfg)
+		again.after(5*time.Second, standingMember)
+		want := []string{"renewal", "enrol", "session"}
+		if got := v.requests[len(v.requests)-3:]; !slices.Equal(got, want) {
+			t.Errorf("asked %q, want %q", got, want)
+		}
+	})
+}
+
+// TestTheNewerOfTwoMachinesTakesANewName: it comes in with the certificate of the
+// former one, and nothing that it has measured under the old name is sent.
+func TestTheNewerOfTwoMachinesTakesANewName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		was, boot := r.home.Worker(), v.boots[0]
+		old := r.life.Load()
+		v.with(func() { v.hello = api.Directive{Plan: &api.Plan{Revision: 1}} })
+		if err := v.live.send(api.Directive{Rekey: "two machines"}); err != nil {
+			t.Fatal(err)
+		}
+		r.after(2*time.Second, standingMember)
+		if r.home.Worker() == was {
+			t.Fatal("the same identity")
+		}
+		if got := v.former[len(v.former)-1]; got != was {
+			t.Errorf("enrolled with the certificate of %v, want of %v", got, was)
+		}
+		if got := v.boots[len(v.boots)-1]; got == boot || got != r.life.Load().spool.Boot() {
+			t.Errorf("boot %v, was %v", got, boot)
+		}
+		if r.life.Load() == old || old.client.Stats().Endpoint != "" || old.gate.isOpen() {
+			t.Error("the old life goes on")
+		}
+		if s := r.status.view(); s.Former != was.String() || s.Worker != r.home.Worker() {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+// TestACopiedFolder is noticed at the start, before anybody is spoken to.
+func TestACopiedFolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, v, r := joined(t)
+		was := r.home.Worker()
+		r.stop()
+		asked := v.asked("session")
+		other := surroundings(t, 2, net)
+		copied := settle(t, other, r.cfg)
+		copied.after(time.Second, standingMember)
+		if copied.home.Worker() == was || copied.home.Bound(home.ReadFacts(other.machine)) != home.Same {
+			t.Error("the identity is still that of the other machine")
+		}
+		if got := v.former[len(v.former)-1]; got != was {
+			t.Errorf("enrolled with the certificate of %v, want of %v", got, was)
+		}
+		if v.asked("session") != asked+1 || v.live.peer.Worker() != copied.home.Worker() {
+			t.Error("a session was opened under the old name")
+		}
+	})
+}
+
+// TestAFormerIdentityThatIsNotWelcome is left out: the machine asks as a new one.
+func TestAFormerIdentityThatIsNotWelcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, v, r := joined(t)
+		was := r.home.Worker()
+		r.stop()
+		v.with(func() { v.refused[was] = true })
+		copied := settle(t, surroundings(t, 2, net), r.cfg)
+		copied.after(time.Second, standingMember)
+		if got := v.former[len(v.former)-1]; !got.IsZero() {
+			t.Errorf("enrolled with the certificate of %v", got)
+		}
+	})
+}
+
+func TestTheFleetTakesItForTheSameMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		r.stop()
+		changed := r.env
+		m := machine(1)
+		delete(m, "sys/class/dmi/id/product_uuid")
+		m["etc/machine-id"] = machine(9)["etc/machine-id"] // the disk was exchanged: one of two is the same
+		changed.machine = m
+		again := settle(t, changed, r.cfg)
+		again.after(time.Second, standingMember)
+		if again.home.Worker() != r.home.Worker() {
+			t.Fatal("it is not even doubtful")
+		}
+		if err := v.live.send(api.Directive{Rebind: true}); err != nil {
+			t.Fatal(err)
+		}
+		again.after(time.Second, standingMember)
+		if got := again.home.Bound(again.facts); got != home.Same {
+			t.Errorf("bound: %v", got)
+		}
+	})
+}
+
+// TestANewAuthority is taken over from a member's own fleet only.
+func TestANewAuthority(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		other := newTown(t, ours)
+		if err := v.live.send(api.Directive{Bundle: string(other.bundle.PEM())}); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second, standingMember)
+		if n := len(r.credentials.Load().Bundle().Authorities); n != 1 || !strings.Contains(r.log.String(), "is not accepted") {
+			t.Errorf("%d authorities, log\n%s", n, r.log)
+		}
+		both := string(v.bundle.PEM()) + string(other.bundle.PEM())
+		if err := v.live.send(api.Directive{Bundle: both}); err != nil {
+			t.Fatal(err)
+		}
+		r.after(time.Second, standingMember)
+		if n := len(r.credentials.Load().Bundle().Authorities); n != 2 {
+			t.Errorf("%d authorities, want 2", n)
+		}
+	})
+}
+
+// TestWithoutBroadcasts the worker registers over the control channel, by the
+// same state machine.
+func TestWithoutBroadcasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		v.with(func() {
+			v.register = func(ack *crm.ProbeAck) *crm.RegisterAck {
+				return &crm.RegisterAck{ID: ack.ID, Info: crm.RegisterInfo{Status: true},
+					Ext: &crm.RegisterAckExt{WorkerID: ack.Ext.WorkerID, Instance: "web-1"}}
+			}
+			v.hello = api.Directive{Plan: &api.Plan{Revision: 2, Collectors: []api.CollectorAddress{{Hostname: "hq", Port: 9090}}}}
+		})
+		v.live.end <- nil
+		r.after(20*time.Second, standingMember)
+		l := r.life.Load()
+		if agent, _ := l.registration.view(); agent.State != model.AgentRegistered || agent.Instance != "web-1" || agent.Collector.Hostname != "hq" {
+			t.Errorf("agent %+v", agent)
+		}
+		if got := l.client.Stats().Endpoint; got != "10.0.0.1:9090" {
+			t.Errorf("the stream goes to %q", got)
+		}
+		if ack := v.acks[0]; ack.Ext.WorkerID != r.home.Worker() || ack.Ext.Seal != "" || ack.Ext.KeepAlive != 30*time.Second {
+			t.Errorf("ack %+v", ack.Ext)
+		}
+		before := len(v.acks)
+		v.with(func() { v.alive.Renewed = false })
+		r.after(11*time.Second, standingMember)
+		if len(v.acks) == before {
+			t.Error("not registered anew though there was no lease to renew")
+		}
+	})
+}
+
+func TestTheStatusFileHasNoSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v, r := joined(t)
+		if err := r.status.write(); err != nil {
+			t.Fatal(err)
+		}
+		data, _, err := readBounded(r.state.path(statusFile), maxStatus)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, _, err := readBounded(r.home.Files().Key, maxStatus)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(key)) {
+			if line = strings.TrimSpace(line); len(line) > 20 && !strings.HasPrefix(line, "-----") {
+				for what, text := range map[string]string{"status": string(data), "log": r.log.String()} {
+					if strings.Contains(text, line) {
+						t.Errorf("%s holds a line of the key", what)
+					}
+				}
+			}
+		}
+		if s, err := readStatus(r.state); err != nil || s.Worker != r.home.Worker() || s.Fleet != v.name {
+			t.Errorf("read back %+v, %v", s, err)
+		}
+	})
+}
