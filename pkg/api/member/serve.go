@@ -10,6 +10,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/api/body"
 	"github.com/cloudless-fleet/cloudless/pkg/api/reply"
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/enrol"
@@ -76,7 +77,7 @@ func (h *Handlers) register(w http.ResponseWriter, r *http.Request, peer Peer) {
 	}
 	packet, err := answer.Append(nil)
 	if err != nil {
-		h.deps.Logger.Error("registration cannot be answered", "worker", peer.Worker(), "err", err)
+		h.deps.Logger.Error("registration cannot be answered", logkey.Worker, peer.Worker(), logkey.Err, err)
 		reply.Error(w, reply.Internal, "the answer does not fit into a RegisterAck")
 		return
 	}

@@ -1,6 +1,7 @@
 package people
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -11,13 +12,14 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/api/body"
 	"github.com/cloudless-fleet/cloudless/pkg/api/reply"
 	"github.com/cloudless-fleet/cloudless/pkg/audit"
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/people"
 )
 
 // Bounds in bytes.
 const (
 	maxBody     = 8 << 10
-	maxPassword = 1024
+	maxPassword = 4 * people.MaxPassword
 )
 
 func (h *Handlers) identity(w http.ResponseWriter, _ *http.Request) {
@@ -45,7 +47,7 @@ func (h *Handlers) login(w http.ResponseWriter, r *http.Request) {
 	session, p, err := h.Directory.Login(r.Context(), sent.Name, sent.Password, at.Addr().Unmap().WithZone(""))
 	if err != nil {
 		h.refused(r, sent.Name, err)
-		h.failed(w, err)
+		h.failed(w, h.judged(err))
 		return
 	}
 	if h.record(r.Context(), audit.Entry{Who: "user " + p.Name, What: audit.Login, OK: true}) != nil {
@@ -57,6 +59,18 @@ func (h *Handlers) login(w http.ResponseWriter, r *http.Request) {
 	who.By = access.BySession
 	access.SetSession(w, session, who)
 	reply.JSON(w, who)
+}
+
+// judged keeps from strangers why a login could not be judged at all: the admin
+// secret is judged elsewhere, and what goes wrong on the way is for the log.
+func (h *Handlers) judged(err error) error {
+	for _, known := range []error{people.ErrWrong, people.ErrLocked, people.ErrBusy, people.ErrFull, people.ErrInput, context.Canceled} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	h.Logger.Warn("login could not be judged", logkey.Err, err)
+	return reply.Because(reply.ErrUnavailable, "logins of this name cannot be judged now; the daemon's log says why")
 }
 
 // refused records a login that failed. What was typed as a name could be a

@@ -24,6 +24,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/api/access"
 	"github.com/cloudless-fleet/cloudless/pkg/api/reply"
 	"github.com/cloudless-fleet/cloudless/pkg/audit"
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/people"
 )
 
@@ -123,7 +124,7 @@ func (h *Handlers) record(ctx context.Context, e audit.Entry) error {
 	_, e.From = access.From(ctx)
 	err := h.Audit.Append(e)
 	if err != nil {
-		h.Logger.Error("audit log cannot be written", "err", err)
+		h.Logger.Error("audit log cannot be written", logkey.Err, err)
 	}
 	return err
 }

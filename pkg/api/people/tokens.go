@@ -11,6 +11,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/api/body"
 	"github.com/cloudless-fleet/cloudless/pkg/api/reply"
 	"github.com/cloudless-fleet/cloudless/pkg/audit"
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/people"
 )
 
@@ -89,7 +90,7 @@ func (h *Handlers) createToken(w http.ResponseWriter, r *http.Request) {
 // seen it in either case.
 func (h *Handlers) unmade(w http.ResponseWriter, err error) {
 	if err != nil {
-		h.Logger.Error("API token that was not recorded cannot be taken back", "err", err)
+		h.Logger.Error("API token that was not recorded cannot be taken back", logkey.Err, err)
 	}
 	reply.Failure(w, errUnrecorded("no token was given out"))
 }

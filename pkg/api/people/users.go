@@ -106,7 +106,7 @@ func (h *Handlers) setPassword(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if sent.Password == "" || len(sent.Password) > maxPassword {
-		reply.Error(w, reply.BadData, "password: want one of at most 1024 bytes")
+		reply.Error(w, reply.BadData, "password: want one")
 		return
 	}
 	if err := h.Directory.SetPassword(r.Context(), name, sent.Password); err != nil {
