@@ -23,6 +23,7 @@ const (
 // for concurrent use.
 type fold struct {
 	tracks map[track]*count
+	oldest time.Time // no count began earlier; zero: there is none
 	budget int
 	filled time.Time // when budget was last added to
 }
@@ -51,8 +52,7 @@ func (f *fold) take(e Entry, now time.Time) bool {
 	own := track{e.What, source(e.From)}
 	c := f.tracks[own]
 	if c == nil && len(f.tracks) < foldTracks {
-		c = &count{began: now}
-		f.tracks[own] = c
+		c = f.begin(own, now)
 	}
 	if c != nil && c.written < foldFirst && f.spend(now) {
 		c.written++
@@ -61,12 +61,20 @@ func (f *fold) take(e Entry, now time.Time) bool {
 	if c == nil || c.written == 0 { // unknown, or there is no room for even one entry of it
 		own.source = manySources
 		if c = f.tracks[own]; c == nil {
-			c = &count{began: now}
-			f.tracks[own] = c // one for each word: they are beyond foldTracks
+			c = f.begin(own, now) // one for each word: they are beyond foldTracks
 		}
 	}
 	c.add(e)
 	return true
+}
+
+func (f *fold) begin(own track, now time.Time) *count {
+	c := &count{began: now}
+	f.tracks[own] = c
+	if f.oldest.IsZero() || now.Before(f.oldest) {
+		f.oldest = now
+	}
+	return c
 }
 
 func (c *count) add(e Entry) {
@@ -94,7 +102,11 @@ func (f *fold) spend(now time.Time) bool {
 // due returns an entry for each count whose time is over, oldest first, and
 // forgets them.
 func (f *fold) due(now time.Time) []Entry {
-	return f.end(func(c *count) bool { return now.Sub(c.began) >= foldWindow || now.Before(c.began) })
+	over := func(began time.Time) bool { return now.Sub(began) >= foldWindow || now.Before(began) }
+	if f.oldest.IsZero() || !over(f.oldest) {
+		return nil // nearly always, and every entry asks
+	}
+	return f.end(func(c *count) bool { return over(c.began) })
 }
 
 // all does the same for every count.
@@ -102,8 +114,12 @@ func (f *fold) all() []Entry { return f.end(func(*count) bool { return true }) }
 
 func (f *fold) end(over func(*count) bool) []Entry {
 	var entries []Entry
+	f.oldest = time.Time{}
 	for key, c := range f.tracks {
 		if !over(c) {
+			if f.oldest.IsZero() || c.began.Before(f.oldest) {
+				f.oldest = c.began
+			}
 			continue
 		}
 		delete(f.tracks, key)
