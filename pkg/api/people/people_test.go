@@ -317,10 +317,19 @@ func TestErrorsOfTheDirectory(t *testing.T) {
 	f(&people.LockedError{Until: now}, 429, "1")
 	f(people.ErrBusy, 429, "")
 	f(people.ErrFull, 409, "")
-	f(people.ErrNoUser, 404, "")
-	f(people.ErrScope, 403, "")
 	f(people.ErrInput, 400, "")
 	f(errors.New("https://"+planted+" cannot be reached"), 503, "")
+}
+
+func TestErrorsOfChanges(t *testing.T) {
+	h := New(Deps{Now: time.Now})
+	for err, status := range map[error]int{people.ErrNoUser: 404, people.ErrNoToken: 404, people.ErrScope: 403, people.ErrFull: 409,
+		people.ErrInput: 400, people.ErrBusy: 429, errors.New("disk full"): 500} {
+		w := httptest.NewRecorder()
+		if h.failed(w, fmt.Errorf("set user: %w", err)); w.Code != status {
+			t.Errorf("%v: got %d %s, want %d", err, w.Code, w.Body, status)
+		}
+	}
 }
 
 func FuzzBodies(f *testing.F) {
