@@ -9,7 +9,7 @@ type Entry struct {
 	Daemon string `json:"daemon"`
 	// Who: "user alice", "root", "uid 1000", "worker ID", "policy 1" ...
 	Who string `json:"who"`
-	// What: a word of the closed list in docs/security.md: "token.create" ...
+	// What: a word of the closed list (Words): TokenCreate and so on.
 	What string `json:"what"`
 	// On is what it was done to, if anything: a worker's id, a token's.
 	On string `json:"on,omitempty"`

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -68,4 +69,16 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%d entries, want %d", len(r.entries), min(want, 100))
 		}
 	})
+}
+
+func TestEveryWordIsExplained(t *testing.T) {
+	page, err := os.ReadFile("../../docs/formats/audit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range Words() {
+		if !bytes.Contains(page, []byte("`"+word+"`")) {
+			t.Errorf("docs/formats/audit.md does not explain %s", word)
+		}
+	}
 }
