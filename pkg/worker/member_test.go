@@ -307,9 +307,9 @@ func TestRenewalAtTwoThirds(t *testing.T) {
 		if last := v.serials[len(v.serials)-1]; last == first {
 			t.Error("the session still uses the old certificate")
 		}
-		r.after(24*time.Hour, standingMember)
-		if n := v.asked("renew"); n < 6 || n > 7 {
-			t.Errorf("%d renewals in a day", n)
+		r.after(8*time.Hour, standingMember)
+		if n := v.asked("renew"); n < 2 || n > 4 {
+			t.Errorf("%d renewals in half a day", n)
 		}
 	})
 }

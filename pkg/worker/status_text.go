@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -105,8 +107,8 @@ func printStatus(w io.Writer, h *home.Home, s Status, running bool, now time.Tim
 		row("pairing code", "%s", code)
 		row("to approve", "cloudlessctl workers approve %s", code)
 	}
-	if s.CertificateEnds != nil && enrolled {
-		row("certificate", "until %s (%s)", s.CertificateEnds.UTC().Format(time.RFC3339), inWords(s.CertificateEnds.Sub(now)))
+	if ends, ok := certificateEnd(h.Files().Cert); ok && enrolled {
+		row("certificate", "until %s (%s)", ends.UTC().Format(time.RFC3339), inWords(ends.Sub(now)))
 	}
 	if running {
 		session := string(s.Session)
@@ -137,6 +139,23 @@ func printStatus(w io.Writer, h *home.Home, s Status, running bool, now time.Tim
 	if s.Error != "" {
 		row("last error", "%s ago: %s", max(now.Sub(s.ErrorAt), 0).Truncate(time.Second), s.Error)
 	}
+}
+
+// certificateEnd reads when the certificate in a file ends.
+func certificateEnd(path string) (ends time.Time, ok bool) {
+	data, _, err := readBounded(path, 64<<10)
+	if err != nil {
+		return time.Time{}, false
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return time.Time{}, false
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return leaf.NotAfter, true
 }
 
 // printable keeps what came over the network from steering a terminal.
