@@ -161,9 +161,10 @@ func TestWhatIsDoneWithAStoredCertificate(t *testing.T) {
 	t.Run("expired is replaced", func(t *testing.T) {
 		dir := stored(lab, "hq")
 		before := lab.requests()
+		lab.ttl = 4 * time.Hour
 		c, err := open(dir, lab, func(c *certificate) { c.now = later(2 * time.Hour) })
-		if lab.requests() != before+1 || err == nil && c.credentials == nil {
-			t.Errorf("%d requests, want one more than %d", lab.requests(), before)
+		if err != nil || lab.requests() != before+1 || c.credentials.NotAfter().Before(c.now()) {
+			t.Errorf("got %v; %d requests, want one more than %d", err, lab.requests(), before)
 		}
 	})
 	t.Run("of another fleet is replaced", func(t *testing.T) {

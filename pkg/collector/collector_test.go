@@ -3,31 +3,51 @@ package collector
 import (
 	"context"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
-	"github.com/cloudless-fleet/cloudless/pkg/api/middleware"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
-	"github.com/cloudless-fleet/cloudless/pkg/discovery"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/selfmetrics/metricstest"
 	"github.com/cloudless-fleet/cloudless/pkg/store"
-	"github.com/cloudless-fleet/cloudless/pkg/stream"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/trusttest"
 )
 
 // loopback is a configuration that needs nothing of the host and finds nobody.
+// The certificate lies in the state folder.
 func loopback(t *testing.T, files trust.Files) Config {
+	t.Helper()
 	cfg := DefaultConfig()
-	cfg.TLS, cfg.Listen = files, "127.0.0.1:0"
+	cfg.StateDirectory, cfg.Socket, cfg.Listen = t.TempDir(), "", "127.0.0.1:0"
 	cfg.Coordinator.URL = "https://127.0.0.1:1" // nobody is there
+	cfg.Coordinator.Socket = ""
 	cfg.Discovery.AutoInterfaces = false
 	cfg.Discovery.Targets = []string{"127.0.0.1:1"}
 	cfg.Store = storeIn(t)
+	place(t, files, cfg.inState(tlsFolder))
 	return cfg
+}
+
+// place puts a certificate where collectord looks for it.
+func place(t *testing.T, files trust.Files, dir string) {
+	t.Helper()
+	to := trust.FilesIn(dir, trust.RoleCollector)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{files.CA: to.CA, files.Cert: to.Cert, files.Key: to.Key} {
+		data, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(to, data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func storeIn(t *testing.T) store.Config {
@@ -52,33 +72,47 @@ func openStore(t *testing.T, cfg store.Config) *store.Store {
 
 // newCollector makes a collector of the office's fleet. Its port is served, the
 // rest is idle.
-func newCollector(t *testing.T, fleet *trusttest.Fleet, o *office) *collector {
+func newCollector(t *testing.T, fleet *trusttest.Fleet, o *office, change ...func(*Config)) *collector {
 	t.Helper()
-	credentials := fleet.Member(trust.RoleCollector, "hq")
-	c := &collector{cfg: loopback(t, trust.Files{}), who: credentials.Identity(), hostname: "hq", build: daemon.Build{Version: "v1"},
-		log: quiet(), now: time.Now}
-	c.store = openStore(t, c.cfg.Store)
-	c.endings = newEndings(c.store.MarkStale, func(id model.WorkerID) bool { return c.view.expected(id) }, c.log, c.now)
-	c.view = newFleetView(o.client(t), c.endings.add, c.log, c.now)
-	c.contacts = newContacts(o.client(t), c.log, c.now)
-	var err error
-	if c.streams, err = stream.NewServer(c.cfg.Stream, stream.ServerDeps{Sink: sessions{c.store, c.view, c.contacts}, Now: c.now}); err != nil {
+	cfg := loopback(t, fleet.Files(trust.RoleCollector, "hq"))
+	for _, one := range change {
+		one(&cfg)
+	}
+	c := &collector{cfg: cfg, hostname: "hq", build: daemon.Build{Version: "v1"}, log: quiet(), now: time.Now,
+		teardown: daemon.NewTeardown(quiet()), situation: &situation{tell: func(string) {}}}
+	t.Cleanup(func() {
+		if err := c.teardown.Run(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := c.openCertificate(t.Context(), func() {}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.listen(credentials, daemon.NewTeardown(quiet())); err != nil {
-		t.Fatal(err)
+	c.clients = o.clients(t)
+	for _, open := range []func() error{c.openTrust, c.openStore, c.openPort, c.openProber} {
+		if err := open(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if c.prober, err = discovery.NewProber(c.cfg.Discovery, discovery.ProberDeps{Announce: c.announce, Logger: quiet()}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.prober.Close() })
-	server, err := c.server()
+	servers, err := c.openServers()
 	if err != nil {
 		t.Fatal(err)
 	}
 	background(t, c.port.Run)
-	background(t, func(ctx context.Context) error { return middleware.Serve(ctx, server, c.port.HTTP()) })
+	for _, one := range servers {
+		background(t, one.run)
+	}
 	return c
+}
+
+// eventually waits for what happens on its own time.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
 }
 
 // as returns a client with a member's certificate; nil: with none.
@@ -133,7 +167,7 @@ func TestMetricsAreTheSameSeriesWhateverHappens(t *testing.T) {
 	if _, err := client.Worker(t.Context(), id(9)); err == nil {
 		t.Error("found a stranger")
 	}
-	if _, err := (sessions{c.store, c.view, c.contacts}).Open(t.Context(), stream.Peer{Worker: id(9), Boot: model.BootIDFrom([16]byte{1})}); err == nil {
+	if _, err := (sessions{c.store, c.view, c.contacts, c.revoked.has}).Open(t.Context(), peer(9)); err == nil {
 		t.Error("let a stranger in")
 	}
 	after := c.metrics()

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +28,10 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 		{Spoil: func(c *Config) { c.Store.Retention = 24 * time.Hour },
 			Want: []string{"store.out_of_order: 25h: want 2h to 24h (retention or less)"}},
 		{Spoil: func(c *Config) {
-			c.Listen, c.TLS.Cert = "", ""
+			c.Listen, c.StateDirectory, c.Socket = "", "", "run/api.sock"
+			c.Coordinator.Socket = "/" + strings.Repeat("x", 107)
+			c.Web.Key, c.Web.Hosts = "key.pem", []string{"monitor.example.com", "*.example.com", "collectord.lab.cloudless.internal", "::1"}
+			c.People.LockAfter, c.Audit.Keep = 0, 0
 			c.Discovery.Interval, c.Discovery.Port = 1500*time.Microsecond, 0
 			c.Discovery.Interfaces = []string{"eth0", "", "a-name-of-17-bytes"}
 			c.Discovery.Targets = []string{"good", "a b", "x:0"}
@@ -40,7 +44,9 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			c.Log.RepeatsPerMinute = -1
 		}, Want: []string{
 			`listen: "": want host:port, or :port for all addresses of this host`,
-			"tls.cert: want the path of a PEM file",
+			"state_directory: want a folder",
+			`socket: "run/api.sock": want an absolute path of at most 107 bytes, or nothing`,
+			`coordinator.socket: "/` + strings.Repeat("x", 107) + `": want an absolute path of at most 107 bytes, or nothing`,
 			"discovery.interval: 1.5ms: want whole milliseconds",
 			`discovery.interfaces[1]: "": want an interface's name, 1 to 15 bytes`,
 			`discovery.interfaces[2]: "a-name-of-17-bytes": want an interface's name, 1 to 15 bytes`,
@@ -57,6 +63,11 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			"query.max_samples: 0: want at least 1000",
 			"query.lookback: 0s: want 1s to 24h",
 			"http.max_body: 0B: want 1KiB to 1GiB",
+			"web.cert: want the path of a PEM file, as web.key has one",
+			`web.hosts[1]: "*.example.com": want a DNS name or an IP address`,
+			`web.hosts[2]: "collectord.lab.cloudless.internal": want a DNS name or an IP address`,
+			"people.lock_after: 0: want 1 to 1000",
+			"audit.keep: 0: want 1 to 1000",
 			"self.interval: 1ms: want 1s to 1h",
 			"log.repeats_per_minute: -1: want at least 0",
 		}},

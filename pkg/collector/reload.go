@@ -39,7 +39,7 @@ func (c *collector) prepareReload(_ context.Context, next Config) (apply func(),
 		if web != nil {
 			web()
 		}
-		c.office.transport.renew()
+		c.transport.renew()
 		c.tellReload(audit.Entry{What: audit.Reload, OK: true})
 	}, nil
 }

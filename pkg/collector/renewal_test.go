@@ -57,7 +57,7 @@ func TestACertificateIsRenewedAtTwoThirdsOfItsLife(t *testing.T) {
 	}
 	b.ttl = time.Hour
 	background(t, r.run)
-	eventually(t, func() bool { return changes.Load() == 1 })
+	eventually(t, "the renewal", func() bool { return changes.Load() == 1 })
 	after := r.credentials.Leaf()
 	if after.Equal(before) || !after.NotAfter.After(before.NotAfter) || !after.PublicKey.(ed25519.PublicKey).Equal(before.PublicKey) {
 		t.Errorf("the certificate until %v was followed by one until %v", before.NotAfter, after.NotAfter)
@@ -66,7 +66,7 @@ func TestACertificateIsRenewedAtTwoThirdsOfItsLife(t *testing.T) {
 		t.Errorf("stats %+v", got)
 	}
 	r.soon() // the coordinator asks for it
-	eventually(t, func() bool { return changes.Load() == 2 })
+	eventually(t, "another one", func() bool { return changes.Load() == 2 })
 }
 
 func TestWhenTheControlChannelDoesNotRenew(t *testing.T) {

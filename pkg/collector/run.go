@@ -53,7 +53,8 @@ type collector struct {
 	beacon      *beacon
 	audit       diary
 	people      *visitors
-	office      office
+	transport   *controlTransport
+	clients     clients
 
 	store    *store.Store
 	view     *fleetView
@@ -136,9 +137,9 @@ func (c *collector) openStore() (err error) {
 	}
 	c.teardown.AddClose("store", c.store.Close)
 	c.endings = newEndings(c.store.MarkStale, func(id model.WorkerID) bool { return c.view.expected(id) }, component(c.log, "fleet"), c.now)
-	c.view = newFleetView(c.office.control, c.endings.add, component(c.log, "fleet"), c.now)
+	c.view = newFleetView(c.clients.control, c.endings.add, component(c.log, "fleet"), c.now)
 	c.view.rebooted = c.rebooted
-	c.contacts = newContacts(c.office.control, component(c.log, "contacts"), c.now)
+	c.contacts = newContacts(c.clients.control, component(c.log, "contacts"), c.now)
 	door := sessions{store: c.store, view: c.view, contacts: c.contacts, revoked: c.revoked.has}
 	c.streams, err = stream.NewServer(c.cfg.Stream, stream.ServerDeps{Sink: door, Admit: door.Admit, Now: c.now, Log: c.log})
 	return err
@@ -184,7 +185,7 @@ func (c *collector) probe(ctx context.Context) error {
 }
 
 func (c *collector) openSelf() (err error) {
-	c.self, err = newSelfWatch(c.store, c.who, c.hostname, selfWatch{metrics: c.metrics, coordinator: c.office.control,
+	c.self, err = newSelfWatch(c.store, c.who, c.hostname, selfWatch{metrics: c.metrics, coordinator: c.clients.control,
 		interval: c.cfg.Self.Interval, log: component(c.log, "self"), now: c.now})
 	if err != nil {
 		return err

@@ -17,19 +17,26 @@ import (
 // doorOf is the door to an empty store.
 func doorOf(t *testing.T, o *office) sessions {
 	t.Helper()
-	return sessions{store: openStore(t, storeIn(t)), contacts: newContacts(o.client(t), quiet(), time.Now),
+	return sessions{revoked: func(stream.Peer) bool { return false }, store: openStore(t, storeIn(t)), contacts: newContacts(o.client(t), quiet(), time.Now),
 		view: newFleetView(o.client(t), func(api.RegisteredWorker, time.Time) {}, quiet(), time.Now)}
 }
 
-func peer(n int) stream.Peer { return stream.Peer{Worker: id(n), Boot: model.BootIDFrom([16]byte{1})} }
+func peer(n int) stream.Peer { return stream.Peer{Worker: id(n), Boot: boot(1)} }
 
 func TestWhoIsLetIn(t *testing.T) {
 	nameless, pending := row(5, registered), row(6, model.Pending)
 	nameless.Instance = ""
-	o := newOffice(row(1, registered), row(2, suspect), row(3, expired), row(4, left), nameless, pending)
+	bootless := row(8, registered)
+	bootless.Boot = model.BootID{}
+	rebooted := row(9, registered)
+	rebooted.Boot = boot(2)
+	o := newOffice(row(1, registered), row(2, suspect), row(3, expired), row(4, left), nameless, pending, bootless, rebooted)
 	s := doorOf(t, o)
 	f := func(n int, want string) {
 		t.Helper()
+		if err := s.Admit(t.Context(), peer(n)); (err == nil) != (want == "") {
+			t.Errorf("worker %d: admitted with %v, want %q", n, err, want)
+		}
 		session, err := s.Open(t.Context(), peer(n))
 		if want == "" {
 			if err != nil {
@@ -50,10 +57,45 @@ func TestWhoIsLetIn(t *testing.T) {
 	f(5, "the worker has no name yet")
 	f(6, "the worker is pending")
 	f(7, "the worker is not registered")
+	f(8, "the coordinator has admitted no process of this worker yet")
+	f(9, "the coordinator has admitted another process of this worker")
 	o.set(func() { o.trouble = away{} })
 	f(1, "") // streams of known workers go on
 	s.view = newFleetView(o.client(t), nobodyEnds(t), quiet(), time.Now)
 	f(1, "the collector does not know the fleet yet: its coordinator does not answer")
+}
+
+// A process that was admitted a moment ago is let in, although the last poll told
+// of the one before it.
+func TestTheCoordinatorIsAskedBeforeAProcessIsRefused(t *testing.T) {
+	o := newOffice(row(1, registered))
+	s := doorOf(t, o)
+	first, err := s.Open(t.Context(), peer(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	rebooted := row(1, registered)
+	rebooted.Boot = boot(2)
+	o.write(rebooted)
+	if err := s.Admit(t.Context(), stream.Peer{Worker: id(1), Boot: boot(2)}); err != nil {
+		t.Errorf("got %v, want it admitted", err)
+	}
+	if err := s.Admit(t.Context(), peer(1)); err == nil {
+		t.Errorf("the former process is admitted")
+	}
+}
+
+func TestARevokedWorkerIsNotLetInWhateverTheRegisterSays(t *testing.T) {
+	s := doorOf(t, newOffice(row(1, registered)))
+	s.revoked = func(p stream.Peer) bool { return p.Worker == id(1) }
+	refusal, ok := errors.AsType[*stream.Refusal](s.Admit(t.Context(), peer(1)))
+	if !ok || refusal.Cause != stream.CauseRevoked || !refusal.Permanent {
+		t.Errorf("got %v, want revoked for good", refusal)
+	}
+	if _, err := s.Open(t.Context(), peer(1)); err == nil {
+		t.Errorf("opened")
+	}
 }
 
 func TestAStoreThatIsClosed(t *testing.T) {

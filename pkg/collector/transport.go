@@ -49,8 +49,3 @@ func (t *controlTransport) renew() { t.current.Swap(t.fresh()).CloseIdleConnecti
 
 // CloseIdleConnections closes what is not in use, for http.Client.
 func (t *controlTransport) CloseIdleConnections() { t.current.Load().CloseIdleConnections() }
-
-// client returns a client for the coordinator whose requests take at most limit.
-func (t *controlTransport) client(limit time.Duration) *http.Client {
-	return &http.Client{Transport: t, Timeout: limit}
-}

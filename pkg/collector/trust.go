@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"time"
 
@@ -22,26 +23,23 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/trust/revocation"
 )
 
-// office is coordinatord, as this daemon asks it over the network. Each client
-// shows the newest certificate.
-type office struct {
-	transport *controlTransport
-	control   *api.ControlClient
-	member    *api.MemberClient
-	admin     *api.AdminClient
+// clients ask coordinatord over the network.
+type clients struct {
+	control *api.ControlClient
+	member  *api.MemberClient
+	admin   *api.AdminClient
 }
 
-func newOfficeClients(address string, transport *controlTransport) (o office, err error) {
-	o.transport = transport
-	client := transport.client(pollWait + 10*time.Second)
-	if o.control, err = api.NewControlClient(address, client); err != nil {
-		return o, err
+func newClients(address string, transport http.RoundTripper) (c clients, err error) {
+	client := &http.Client{Transport: transport, Timeout: pollWait + 10*time.Second}
+	if c.control, err = api.NewControlClient(address, client); err != nil {
+		return c, err
 	}
-	if o.member, err = api.NewMemberClient(address, client); err != nil {
-		return o, err
+	if c.member, err = api.NewMemberClient(address, client); err != nil {
+		return c, err
 	}
-	o.admin, err = api.NewAdminClient(address, api.PrefixAdminCoordinator, client)
-	return o, err
+	c.admin, err = api.NewAdminClient(address, api.PrefixAdminCoordinator, client)
+	return c, err
 }
 
 // readyAfter is how long a start may wait for its certificate before the service
@@ -76,13 +74,12 @@ func (c *collector) openCertificate(ctx context.Context, ready func()) error {
 	}
 	c.situation.set(waitCertificate, "")
 	c.credentials, c.who = kept.credentials, kept.credentials.Identity()
+	c.transport = newControlTransport(c.credentials)
+	c.teardown.AddClose("control client", func() error { c.transport.CloseIdleConnections(); return nil })
+	c.renewal = newRenewal(kept, func(ctx context.Context) (api.Enrolment, error) { return c.clients.member.Renew(ctx) }, c.transport.renew)
 	var err error
-	if c.office, err = newOfficeClients(c.cfg.Coordinator.URL, newControlTransport(c.credentials)); err != nil {
-		return err
-	}
-	c.teardown.AddClose("control client", func() error { c.office.transport.CloseIdleConnections(); return nil })
-	c.renewal = newRenewal(kept, c.office.member.Renew, c.office.transport.renew)
-	return nil
+	c.clients, err = newClients(c.cfg.Coordinator.URL, c.transport)
+	return err
 }
 
 // openTrust opens what says who may do what, and what was done.
@@ -98,7 +95,7 @@ func (c *collector) openTrust() error {
 		return fmt.Errorf("%w; remove it, and it is fetched again", err)
 	}
 	c.credentials.Refuse(list.Check)
-	c.revoked = &revoked{list: list, ask: c.office.control.Revocations, fleet: c.who.Fleet, log: component(c.log, "revocation")}
+	c.revoked = &revoked{list: list, ask: c.clients.control.Revocations, fleet: c.who.Fleet, log: component(c.log, "revocation")}
 	c.revoked.cut = func(match func(stream.Peer) bool, refusal *stream.Refusal) int { return c.streams.Cut(match, refusal) }
 	directory, err := people.Open(c.cfg.StateDirectory, c.cfg.People, c.now, rand.Reader)
 	if err != nil {
@@ -106,7 +103,7 @@ func (c *collector) openTrust() error {
 	}
 	c.people = &visitors{Directory: directory}
 	directory.External = func(ctx context.Context, _, secret string) (bool, error) {
-		return c.office.admin.CheckSecret(ctx, secret)
+		return c.clients.admin.CheckSecret(ctx, secret)
 	}
 	if err := c.openWeb(); err != nil {
 		return err
@@ -121,7 +118,7 @@ func (c *collector) openWeb() error {
 		c.log.Debug("addresses of this host are not listed", logkey.Err, err)
 	}
 	c.web = &webCertificate{path: c.cfg.inState(tlsFolder, webFile), hosts: webHosts(c.cfg.Web.Hosts, c.hostname, addresses),
-		ask: c.office.admin.Web, now: c.now, random: rand.Reader, log: component(c.log, "web")}
+		ask: c.clients.admin.Web, now: c.now, random: rand.Reader, log: component(c.log, "web")}
 	if c.cfg.Web.Cert == "" {
 		c.web.load()
 		return nil
@@ -139,7 +136,7 @@ func (c *collector) openBeacon() error {
 	if err != nil {
 		return err
 	}
-	c.beacon = &beacon{key: key, fleet: c.who.Fleet, hello: c.hello, ask: c.office.control.Hello, welcomed: c.welcomed,
+	c.beacon = &beacon{key: key, fleet: c.who.Fleet, hello: c.hello, ask: c.clients.control.Hello, welcomed: c.welcomed,
 		vouched: c.vouched, now: c.now, random: rand.Reader, log: component(c.log, "hello"), first: make(chan struct{})}
 	c.vouched(false)
 	return nil

@@ -28,6 +28,9 @@ func everyPath() map[string]bool {
 		api.PathBuildInfo:                           true,
 		api.PathFleetWorkers:                        true,
 		api.PathFleetWorkers + "/" + id(1).String(): true,
+		api.PathIdentity:                            false,
+		api.PathMe:                                  true,
+		api.PathAPITokens:                           true,
 	}
 }
 
@@ -47,7 +50,7 @@ func TestWhoMayLook(t *testing.T) {
 			}
 		}
 	}
-	f(nil, http.StatusUnauthorized, "show the certificate of an operator")
+	f(nil, http.StatusUnauthorized, "log in, send an API token")
 	f(fleet.Member(trust.RoleWorker, id(1).String()), http.StatusForbidden, "a worker may not look at the fleet")
 	f(fleet.Member(trust.RoleOperator, "me"), http.StatusOK, "")
 	f(fleet.Member(trust.RoleCollector, "hq"), http.StatusOK, "")
@@ -105,8 +108,9 @@ func TestStrangersDoNotGetThrough(t *testing.T) {
 }
 
 func TestWithoutTLSNobodyMayLook(t *testing.T) {
+	c := newCollector(t, trusttest.New(t, "lab"), newOffice())
 	w := httptest.NewRecorder()
-	readersOnly(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, api.PathQuery, nil))
+	c.handler(c.queries, fleetRows{c.view, c.store, c.now}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, api.PathQuery, nil))
 	if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "use HTTPS") {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}
