@@ -50,6 +50,8 @@ type hall struct {
 	udp  string
 	logs *logbook
 	stop func()
+
+	office *api.AdminClient
 }
 
 // logbook is all that was logged.
@@ -80,7 +82,9 @@ func start(t testing.TB, change ...func(*Config)) *hall {
 	return startWith(t, cfg)
 }
 
-func startWith(t testing.TB, cfg Config) *hall {
+// startWith does the same with a configuration; before is called when the ports are
+// not open yet.
+func startWith(t testing.TB, cfg Config, before ...func(*coordinator)) *hall {
 	t.Helper()
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
@@ -99,6 +103,9 @@ func startWith(t testing.TB, cfg Config) *hall {
 	c, err := open(cfg, daemon.Build{Version: "v1"}, log, teardown, time.Now)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, prepare := range before {
+		prepare(c)
 	}
 	at, err := c.start(cfg, log, teardown, daemon.NewGroup(log, teardown).Go)
 	if err != nil {
@@ -122,10 +129,14 @@ func bare(t testing.TB, now func() time.Time) *coordinator {
 // admin administers by the unix socket.
 func (h *hall) admin() *api.AdminClient {
 	h.t.Helper()
+	if h.office != nil {
+		return h.office
+	}
 	client, err := api.NewAdminClient(local.BaseURL, api.PrefixAdminCoordinator, local.Client(h.cfg.Control.Socket))
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.office = client
 	return client
 }
 

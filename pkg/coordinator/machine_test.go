@@ -27,7 +27,9 @@ type machine struct {
 	hostname string
 	Body     trust.Body
 	key      ed25519.PrivateKey
-	member   *trust.Credentials // once it was let in
+	// Once it was let in.
+	member      *trust.Credentials
+	certificate string
 }
 
 func (h *hall) machine(n byte) *machine {
@@ -101,7 +103,7 @@ func (h *hall) enrol(m *machine, join *token.Token) api.Enrolment {
 		h.t.Fatal(err)
 	}
 	if answer.Outcome == api.Admitted {
-		m.member = credentialsOf(h.t, answer, m.key)
+		m.member, m.certificate = credentialsOf(h.t, answer, m.key), answer.Certificate
 	}
 	return answer
 }
