@@ -2,8 +2,10 @@ package ctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -95,8 +97,9 @@ func (c *command) caAbandon(ctx context.Context, args []string) error {
 	return c.caStep(ctx, stepAbandon, args, false)
 }
 
-// caSwitch leaves nobody behind by mistake: who does not trust the next authority
-// when it begins to issue cannot talk to renewed members.
+// caSwitch leaves nobody behind by mistake: coordinatord refuses while somebody who
+// is at work does not trust the next authority, for he could not talk to renewed
+// members.
 func (c *command) caSwitch(ctx context.Context, args []string) error {
 	return c.caStep(ctx, stepSwitch, args, true)
 }
@@ -106,7 +109,7 @@ func (c *command) caStep(ctx context.Context, step string, args []string, carefu
 	r, form := reaching(set, model.DaemonCoordinator), outputFlag(set)
 	force := new(bool)
 	if careful {
-		force = set.Bool("force", false, "switch although not all members trust the next authority: those that do not must be admitted anew")
+		force = set.Bool("force", false, "switch although not all members trust the next authority: those that stay away for longer than the overlap must be admitted anew")
 	}
 	if err := c.parseAll(set, args); err != nil {
 		return err
@@ -115,17 +118,19 @@ func (c *command) caStep(ctx context.Context, step string, args []string, carefu
 	if err != nil {
 		return err
 	}
-	if careful && !*force {
-		status, err := client.Status(ctx)
-		if err != nil {
-			return w.explain(err)
+	if *force {
+		if w.socket == "" {
+			return fmt.Errorf("--force works on the servers' host only, through coordinatord's socket")
 		}
-		if behind := status.Members - status.Updated; inPhase(status, phaseNext) && behind > 0 {
-			return fmt.Errorf("%d of %d members do not trust the next authority yet: wait until they have been connected\n"+
-				"--force switches all the same; those that stay away for longer than the overlap must be admitted anew", behind, status.Members)
+		w.client.Transport = insistent{w.client.Transport}
+		if client, err = api.NewAdminClient(w.base, api.PrefixAdminCoordinator, w.client); err != nil {
+			return err
 		}
 	}
 	status, err := client.Authority(ctx, step)
+	if refused, ok := errors.AsType[*api.Error](err); ok && refused.Status == http.StatusConflict && careful && !*force {
+		return fmt.Errorf("%w\n--force switches all the same, on the servers' host", err)
+	}
 	if err != nil {
 		return w.explain(err)
 	}
@@ -134,4 +139,13 @@ func (c *command) caStep(ctx context.Context, step string, args []string, carefu
 		fmt.Fprintln(c.Err, "Join tokens made before name the former authority: make new ones.")
 	}
 	return c.printAuthorities(form, status)
+}
+
+// insistent has coordinatord take a step against its own advice.
+type insistent struct{ next http.RoundTripper }
+
+func (i insistent) RoundTrip(request *http.Request) (*http.Response, error) {
+	request = request.Clone(request.Context())
+	request.URL.RawQuery = "force=1"
+	return i.next.RoundTrip(request)
 }

@@ -43,13 +43,15 @@ func (w way) explain(err error) error {
 
 // explainRefusal is for what the daemon itself has answered.
 func (w way) explainRefusal(refused *api.Error, err error) error {
+	// There are other reasons for 403 than who one is: somebody is revoked.
+	person := refused.Status == http.StatusForbidden && (strings.Contains(refused.Text, " may not ") || strings.Contains(refused.Text, " may look only"))
 	switch {
 	case refused.Status == http.StatusUnauthorized && w.socket == "":
-		return fmt.Errorf("%w\n`cloudlessctl login %s` logs you in anew", err, w.address)
-	case refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden && w.socket != "":
-		return fmt.Errorf("%w\n%s", err, joinGroup)
-	case refused.Status == http.StatusForbidden:
-		return fmt.Errorf("%w\nWhoever may do this has scope admin: log in as such a user", err)
+		return hinted(err, fmt.Sprintf("`cloudlessctl login %s` logs you in anew", w.address))
+	case refused.Status == http.StatusUnauthorized || person && w.socket != "":
+		return hinted(err, joinGroup)
+	case person:
+		return hinted(err, "Whoever may do this has scope admin: log in as such a user")
 	}
 	return err
 }
