@@ -61,7 +61,9 @@ type Answer struct {
 	RetryAfter          time.Duration // 0: not without a change
 	// Member is who was admitted.
 	Member Member
-	// New is true when this request has made it a member.
+	// New is true for the first certificate of a member that nobody but this
+	// answer tells of: one that an operator has approved is none. After a crash
+	// it may be true twice.
 	New bool
 	// Offset is how far the machine's clock is ahead of ours.
 	Offset time.Duration
@@ -115,8 +117,10 @@ var refusals = map[string]struct {
 	token.UsedUp.String():  {"the join token has admitted as many machines as it may: a new one is needed", 0},
 }
 
+const operatorPrefix = "operator "
+
 // by spells who has let a member in.
 func byToken(id token.ID) string           { return "token " + id.String() }
-func byOperator(name string) string        { return "operator " + clip(name) }
+func byOperator(name string) string        { return operatorPrefix + clip(name) }
 func byPolicy(number int) string           { return fmt.Sprintf("policy %d", number) }
 func byClone(former model.WorkerID) string { return "clone " + former.String() }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/config"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/configtest"
 )
 
@@ -44,5 +45,23 @@ func TestComplaints(t *testing.T) {
 func fill(policies []Policy, net netip.Prefix) {
 	for i := range policies {
 		policies[i].Subnets = []netip.Prefix{net}
+	}
+}
+
+func TestPoliciesAreReadFromTOML(t *testing.T) {
+	got, err := config.Decode(DefaultConfig(), "enrol.toml", `
+clones = "approve"
+[[auto_approve]]
+subnets = ["10.1.0.0/16", "2001:db8::/32"]
+labels = { site = "lab" }
+assign = { tier = "1" }
+[[auto_approve]]
+subnets = ["10.2.0.0/16"]
+`)
+	if err != nil || got.Validate() != nil || len(got.AutoApprove) != 2 || got.Clones != ClonesApprove {
+		t.Fatalf("%+v, %v, %v", got, err, got.Validate())
+	}
+	if p := got.AutoApprove[0]; !p.fits(netip.MustParseAddr("10.1.2.3"), map[string]string{"site": "lab"}) || p.Assign["tier"] != "1" {
+		t.Errorf("policy: %+v", p)
 	}
 }

@@ -66,7 +66,7 @@ func (d *Desk) judge(w wish, verdict enrol.Verdict) Answer {
 	d.mu.Unlock()
 	switch {
 	case decision.member != nil:
-		return d.certify(decision.member, decision.fresh, w.now)
+		return d.certify(decision.member, w.now)
 	case decision.refused != nil:
 		return *decision.refused
 	}
@@ -86,7 +86,6 @@ func (d *Desk) isOut(id model.WorkerID) bool {
 // an operator decide.
 type decision struct {
 	member  *member
-	fresh   bool // it was none before
 	refused *Answer
 	because string // why an operator has to; empty: because nobody else does
 }
@@ -156,7 +155,7 @@ type grant struct {
 }
 
 func (d *Desk) admitLocked(w wish, key trust.Fingerprint, g grant) decision {
-	return decision{fresh: true, member: d.addLocked(Member{ID: w.Worker, Key: w.PublicKey, Fingerprint: key, Hostname: w.Hostname}, g, w.now)}
+	return decision{member: d.addLocked(Member{ID: w.Worker, Key: w.PublicKey, Fingerprint: key, Hostname: w.Hostname}, g, w.now)}
 }
 
 // addLocked makes somebody a member. Nobody may be told before it is saved.
@@ -189,7 +188,7 @@ func (d *Desk) renameLocked(m *member, hostname string) {
 // certify signs a certificate for a member, once it is on disk, and the use of
 // the token that it has spent with it. One that has been there for long needs no
 // disk to renew its certificate.
-func (d *Desk) certify(m *member, fresh bool, now time.Time) Answer {
+func (d *Desk) certify(m *member, now time.Time) Answer {
 	if err := d.ensure(m); err != nil {
 		d.log.Error("member not admitted: admission not saved", logkey.Worker, m.ID, logkey.Err, err)
 		return refusal(ReasonUnavailable)
@@ -204,6 +203,7 @@ func (d *Desk) certify(m *member, fresh bool, now time.Time) Answer {
 	if d.members[m.ID] != m { // forgotten meanwhile
 		return refusal(enrol.UnknownWorker.String())
 	}
+	fresh := m.CertificateEnds.IsZero() && !m.approved()
 	m.CertificateEnds = issued.NotAfter.UTC()
 	d.saveLocked(m)
 	return Answer{Outcome: OutcomeAdmitted, Text: "admitted by " + m.By, Certificate: issued.Cert, Bundle: d.authority.Bundle().PEM(),

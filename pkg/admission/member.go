@@ -2,6 +2,7 @@ package admission
 
 import (
 	"crypto/ed25519"
+	"strings"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -52,3 +53,6 @@ func (m *member) view() Member {
 	v.Body, v.Boot, v.Attached = m.session.bound, m.session.boot, m.session.link == linkOpen
 	return v
 }
+
+// approved reports whether an operator has let it in.
+func (m *member) approved() bool { return strings.HasPrefix(m.By, operatorPrefix) }

@@ -35,7 +35,7 @@ func (d *Desk) renewal(r *enrol.Renewal, from netip.Addr) Answer {
 		d.mu.Lock()
 		d.renameLocked(m, r.Hostname)
 		d.mu.Unlock()
-		answer = d.certify(m, false, now)
+		answer = d.certify(m, now)
 	}
 	answer.Offset = verdict.Offset
 	return answer
@@ -62,5 +62,5 @@ func (d *Desk) renew(id model.WorkerID, leaf *x509.Certificate) Answer {
 	case d.isRevoked(id, key):
 		return refusal(enrol.Revoked.String())
 	}
-	return d.certify(m, false, d.now())
+	return d.certify(m, d.now())
 }
