@@ -261,7 +261,7 @@ func (n nearby) RoundTrip(r *http.Request) (*http.Response, error) {
 // clients are those of a collector, without a network.
 func (o *office) clients(t *testing.T) clients {
 	t.Helper()
-	made, err := newClients("http://office", nearby{o})
+	made, err := newClients("https://office", nearby{o})
 	if err != nil {
 		t.Fatal(err)
 	}

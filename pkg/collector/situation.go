@@ -51,7 +51,7 @@ func (s *situation) tellLocked() {
 	if text == "" {
 		text = s.usual
 	}
-	if text != s.told {
+	if text != "" && text != s.told {
 		s.told = text
 		s.tell(text)
 	}
