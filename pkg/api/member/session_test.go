@@ -150,10 +150,12 @@ func TestSessionsAreBounded(t *testing.T) {
 	}
 }
 
+var errStopping = errors.New("coordinator is stopping")
+
 // inBubble serves one session with virtual time, behind the whole stack, to a
-// worker whose certificate lasts for left, and returns the lines and how long it
-// took.
-func inBubble(t *testing.T, left time.Duration, serve func(context.Context, func(api.Directive) error) error) (lines []api.Directive, took time.Duration) {
+// worker whose certificate lasts for left, on a server that stops after stops, and
+// returns the lines and how long it took.
+func inBubble(t *testing.T, left, stops time.Duration, serve func(context.Context, func(api.Directive) error) error) (lines []api.Directive, took time.Duration) {
 	t.Helper()
 	leaf := *trusttest.New(t, "lab").CA().Certificate()
 	synctest.Test(t, func(t *testing.T) {
@@ -167,7 +169,9 @@ func inBubble(t *testing.T, left time.Duration, serve func(context.Context, func
 			t.Fatal(err)
 		}
 		w, began := httptest.NewRecorder(), time.Now()
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, api.PathSession, strings.NewReader(string(body)))
+		server, stop := context.WithCancelCause(t.Context())
+		defer time.AfterFunc(stops, func() { stop(errStopping) }).Stop()
+		r := httptest.NewRequestWithContext(server, http.MethodPost, api.PathSession, strings.NewReader(string(body)))
 		r.Header.Set("Accept-Encoding", "gzip")
 		mux.ServeHTTP(w, r)
 		took = time.Since(began)
@@ -187,7 +191,7 @@ func inBubble(t *testing.T, left time.Duration, serve func(context.Context, func
 
 // TestASessionLastsAndPings: much longer than any other request may take.
 func TestASessionLastsAndPings(t *testing.T) {
-	lines, took := inBubble(t, 24*time.Hour, func(ctx context.Context, _ func(api.Directive) error) error {
+	lines, took := inBubble(t, 24*time.Hour, 24*time.Hour, func(ctx context.Context, _ func(api.Directive) error) error {
 		select {
 		case <-time.After(time.Hour + time.Second):
 			return nil
@@ -206,11 +210,21 @@ func TestASessionLastsAndPings(t *testing.T) {
 }
 
 func TestASessionEndsWithItsCertificate(t *testing.T) {
-	lines, took := inBubble(t, 15*time.Second, func(ctx context.Context, _ func(api.Directive) error) error {
+	lines, took := inBubble(t, 15*time.Second, time.Hour, func(ctx context.Context, _ func(api.Directive) error) error {
 		<-ctx.Done()
 		return nil
 	})
 	if took != 15*time.Second || len(lines) != 2 || !strings.Contains(lines[1].End, trust.ErrExpired.Error()) {
+		t.Errorf("lasted %s: %+v", took, lines)
+	}
+}
+
+func TestASessionEndsWithTheDaemon(t *testing.T) {
+	lines, took := inBubble(t, time.Hour, 15*time.Second, func(ctx context.Context, _ func(api.Directive) error) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if took != 15*time.Second || len(lines) != 2 || lines[1].End != errStopping.Error() {
 		t.Errorf("lasted %s: %+v", took, lines)
 	}
 }
