@@ -96,10 +96,14 @@ func entry(by admin.Actor, what, on string, err error) audit.Entry {
 	return audit.Entry{Who: by.Who, From: by.From, What: what, On: on, OK: err == nil, Detail: detail("", err)}
 }
 
-// done writes down what was done or was not, and returns what to answer.
+// done writes down what was done or was not, and returns what to answer. more are
+// names and values; empty ones are left out.
 func (o office) done(by admin.Actor, what, on string, err error, more ...string) error {
 	e := entry(by, what, on, err)
 	for i := 0; i+1 < len(more); i += 2 {
+		if more[i+1] == "" {
+			continue
+		}
 		if e.More == nil {
 			e.More = map[string]string{}
 		}

@@ -92,11 +92,14 @@ func (o office) take(step admin.Step, force bool) error {
 // the next authority: they would lose contact.
 func (o office) readyToSwitch() error {
 	digest := o.home.bundle().digest
-	behind := o.collectors.behind(digest)
+	var behind []string
+	for _, name := range o.collectors.behind(digest) {
+		behind = append(behind, string(trust.RoleCollector)+" "+name)
+	}
 	for _, m := range o.desk.Members() {
 		w, known := o.registry.Worker(m.ID)
 		if known && (w.State == model.Registered || w.State == model.Suspect) && m.Bundle != digest && !o.isRevoked(m.ID, m.Fingerprint) {
-			behind = append(behind, w.Instance)
+			behind = append(behind, string(trust.RoleWorker)+" "+w.Instance)
 		}
 	}
 	if len(behind) == 0 {
@@ -108,8 +111,8 @@ func (o office) readyToSwitch() error {
 		more = fmt.Sprintf(" and %d more", len(names)-most)
 		names = names[:most]
 	}
-	return reply.Because(reply.ErrConflict, "%d members have not said yet that they trust the next authority: %s%s; wait a minute, or force it and admit them anew",
-		len(behind), strings.Join(names, ", "), more)
+	return reply.Because(reply.ErrConflict, "not all have said yet that they trust the next authority: %s%s; wait a minute, or force it and admit them anew",
+		strings.Join(names, ", "), more)
 }
 
 // Issue implements admin.Office.
