@@ -62,7 +62,7 @@ func (c *command[C]) main(ctx context.Context, args []string) int {
 	verb, known := c.find(c.verb)
 	switch {
 	case !known:
-		return c.fail(&UsageError{fmt.Sprintf("unknown verb %q", c.verb)})
+		return c.fail(&UsageError{fmt.Sprintf("unknown verb %.16q", c.verb)})
 	case verb.Args == "" && len(c.args) > 0:
 		return c.fail(&UsageError{fmt.Sprintf("%s takes no argument, got %q", c.verb, c.args[0])})
 	case c.verb == "run":
@@ -85,8 +85,11 @@ func (c *command[C]) parse(args []string) error {
 			verb.Flags(flags)
 		}
 		err = flags.Parse(flags.Args()[1:])
+		for err == nil && flags.NArg() > 0 { // flags may stand behind arguments, too
+			c.args = append(c.args, flags.Arg(0))
+			err = flags.Parse(flags.Args()[1:])
+		}
 	}
-	c.args = flags.Args()
 	flags.Visit(func(f *flag.Flag) { c.given[f.Name] = true })
 	switch {
 	case errors.Is(err, flag.ErrHelp):

@@ -70,6 +70,7 @@ func TestCommandLine(t *testing.T) {
 			stdout: "# sampled: configuration in effect (" + good + ", " + filepath.Dir(good) + "/sampled.d/a.toml)\n" +
 				"name = \"dropped in\"\ncount = 7\n# token is set, but secret\n\n[cache]\nsize = \"1MiB\"\n\n[log]\nlevel = \"info\"\n"},
 		{args: []string{"greet", "--json", "the world"}, stdout: "default greets the world, json true\n"},
+		{args: []string{"greet", "the world", "--json", "--config", good}, stdout: "dropped in greets the world, json true\n"},
 		{args: []string{"greet"}, code: ExitUsage, stderr: "sampled: greet whom?\n" + try},
 		{args: []string{"greet", "nobody"}, code: ExitFailed, stderr: "sampled: greet nobody: there is nobody\n"},
 		{args: []string{"greet", "--config", bad}, code: ExitConfigError, stderr: "sampled: " + bad + ":1: count: is -1; want 0 or more\n"},

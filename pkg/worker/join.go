@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
@@ -324,9 +325,9 @@ func (j *joining) refused(s situation, a approach, from source, answer api.Enrol
 		rank = standingRevoked
 	}
 	j.w.stand(rank, func(st *Status) {
-		st.Text, st.Coordinator, st.Code = reason, from.address, ""
-		if answer.Text != "" {
-			st.Text += ": " + clipped(answer.Text)
+		st.Text, st.Coordinator, st.Code = clipped(answer.Text), from.address, ""
+		if rank == standingRefused {
+			st.Text = strings.TrimSuffix(reason+": "+st.Text, ": ")
 		}
 	})
 	if !a.renewal {

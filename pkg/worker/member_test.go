@@ -52,13 +52,13 @@ func TestATokenIsAllThatItTakes(t *testing.T) {
 		if exists(r.state.path(tokenFile)) {
 			t.Error("the token is still there")
 		}
-		request := v.enrolled[0]
+		request := v.seen().enrolled[0]
 		if claim, ok := request.Claim(); !ok || claim.Token.IsZero() || request.Worker != r.home.Worker() || request.Hostname != "web-1" {
 			t.Errorf("request %+v", request)
 		}
 		r.stop()
 		if v.asked("leave") != 1 {
-			t.Errorf("asked %q, want a goodbye", v.requests)
+			t.Errorf("asked %q, want a goodbye", v.seen().requests)
 		}
 	})
 }
@@ -100,7 +100,7 @@ func TestWithoutATokenAnOperatorApproves(t *testing.T) {
 		if last := r.told[len(r.told)-1]; !strings.Contains(last, code) || !strings.Contains(last, ours) {
 			t.Errorf("the service manager is told %q", last)
 		}
-		if claim, has := v.enrolled[0].Claim(); has {
+		if claim, has := v.seen().enrolled[0].Claim(); has {
 			t.Errorf("claims %+v without a token", claim)
 		}
 		r.after(wholeMinute, standingPending)
@@ -139,8 +139,8 @@ func TestNobodyElseLearnsOfTheToken(t *testing.T) {
 		r := start(t, surroundings(t, 1, net), cfg, v.token(hqControl))
 		r.Probed(ours, rogue)
 		r.after(wholeMinute, standingNew)
-		if len(impostor.requests) != 0 {
-			t.Errorf("the impostor was asked %q", impostor.requests)
+		if len(impostor.seen().requests) != 0 {
+			t.Errorf("the impostor was asked %q", impostor.seen().requests)
 		}
 		if s := r.status.view(); !strings.Contains(s.Error, trust.ErrPin.Error()) {
 			t.Errorf("error %q", s.Error)
@@ -158,8 +158,8 @@ func TestAnAuthorityIsAskedOf(t *testing.T) {
 		cfg.Enrol.Coordinators, cfg.Enrol.Fleet, cfg.Enrol.Authority = []string{rogue, hqControl}, ours, v.ca.Fingerprint()
 		r := settle(t, surroundings(t, 1, net), cfg)
 		r.after(time.Second, standingMember)
-		if len(impostor.requests) != 0 {
-			t.Errorf("the impostor was asked %q", impostor.requests)
+		if len(impostor.seen().requests) != 0 {
+			t.Errorf("the impostor was asked %q", impostor.seen().requests)
 		}
 	})
 }
@@ -176,8 +176,8 @@ func TestAnotherFleetIsNotAsked(t *testing.T) {
 		r.after(wholeMinute, standingNew)
 		r.give(v.token(hqControl))
 		r.after(wholeMinute, standingNew)
-		if len(v.requests) != 0 {
-			t.Errorf("it was asked %q", v.requests)
+		if len(v.seen().requests) != 0 {
+			t.Errorf("it was asked %q", v.seen().requests)
 		}
 		if s := r.status.view(); !strings.Contains(s.Error, `it is of fleet "factory", and enrol.fleet is "lab"`) {
 			t.Errorf("error %q", s.Error)
@@ -247,21 +247,21 @@ func TestTheStreamOutlivesTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net, v, r := joined(t)
 		net.setCut(true)
-		v.live.end <- errors.New("restart")
+		v.close(errors.New("restart"))
 		r.after(10*time.Minute, standingMember)
 		l := r.life.Load()
 		if s := r.status.view(); s.Session != sessionLost || !l.gate.isOpen() {
 			t.Errorf("session %s, gate open %v; want it lost, and open", s.Session, l.gate.isOpen())
 		}
-		if net.dials > 40 {
-			t.Errorf("%d attempts in 10 minutes", net.dials)
+		if net.dialled() > 40 {
+			t.Errorf("%d attempts in 10 minutes", net.dialled())
 		}
 		net.setCut(false)
 		r.after(time.Minute, standingMember)
 		if s := r.status.view(); s.Session != sessionAdmitted || r.life.Load() != l {
 			t.Errorf("session %s, the same life %v", s.Session, r.life.Load() == l)
 		}
-		if v.boots[0] != v.boots[len(v.boots)-1] {
+		if v.seen().boots[0] != v.seen().boots[len(v.seen().boots)-1] {
 			t.Error("another boot was announced")
 		}
 	})
@@ -271,14 +271,12 @@ func TestASilentCoordinatorIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, v, r := joined(t)
 		v.with(func() { v.hello = api.Directive{Wait: "another process is alive"} })
-		v.live.end <- nil
+		v.close(nil)
 		r.after(5*time.Second, standingMember)
 		if s := r.status.view(); s.Session != sessionWaiting || s.SessionText != "another process is alive" || r.life.Load().gate.isOpen() {
 			t.Errorf("status %+v, gate open %v", s, r.life.Load().gate.isOpen())
 		}
-		if err := v.live.send(api.Directive{Plan: &api.Plan{Revision: 2}}); err != nil {
-			t.Fatal(err)
-		}
+		v.tell(api.Directive{Plan: &api.Plan{Revision: 2}})
 		r.after(time.Second, standingMember)
 		if s := r.status.view(); s.Session != sessionAdmitted || !r.life.Load().gate.isOpen() {
 			t.Errorf("status %+v, gate open %v", s, r.life.Load().gate.isOpen())
@@ -289,7 +287,7 @@ func TestASilentCoordinatorIsGivenUp(t *testing.T) {
 func TestRenewalAtTwoThirds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, v, r := joined(t)
-		l, first := r.life.Load(), v.serials[0]
+		l, first := r.life.Load(), v.seen().serials[0]
 		r.after(4*time.Hour-time.Minute, standingMember)
 		if v.asked("renew") != 0 {
 			t.Error("renewed too early")
@@ -304,7 +302,7 @@ func TestRenewalAtTwoThirds(t *testing.T) {
 		if r.life.Load() != l || !l.gate.isOpen() {
 			t.Error("the stream was dropped")
 		}
-		if last := v.serials[len(v.serials)-1]; last == first {
+		if last := v.seen().serials[len(v.seen().serials)-1]; last == first {
 			t.Error("the session still uses the old certificate")
 		}
 		r.after(8*time.Hour, standingMember)
@@ -317,12 +315,10 @@ func TestRenewalAtTwoThirds(t *testing.T) {
 func TestARenewalOnRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, v, r := joined(t)
-		if err := v.live.send(api.Directive{Renew: true}); err != nil {
-			t.Fatal(err)
-		}
+		v.tell(api.Directive{Renew: true})
 		r.after(time.Second, standingMember)
 		if v.asked("renew") != 1 {
-			t.Errorf("asked %q", v.requests)
+			t.Errorf("asked %q", v.seen().requests)
 		}
 	})
 }
@@ -334,7 +330,7 @@ func TestACertificateThatRanOut(t *testing.T) {
 		net, v, r := joined(t)
 		l := r.life.Load()
 		net.setCut(true)
-		v.live.end <- errors.New("power cut")
+		v.close(errors.New("power cut"))
 		r.after(8*time.Hour, standingExpired)
 		if r.life.Load() != l {
 			t.Error("the life has ended")
@@ -345,7 +341,7 @@ func TestACertificateThatRanOut(t *testing.T) {
 		net.setCut(false)
 		r.after(time.Hour, standingMember)
 		if v.asked("renewal") == 0 || r.life.Load() != l {
-			t.Errorf("asked %q, the same life %v", v.requests, r.life.Load() == l)
+			t.Errorf("asked %q, the same life %v", v.seen().requests, r.life.Load() == l)
 		}
 		if s := r.status.view(); s.Session != sessionAdmitted {
 			t.Errorf("session %s", s.Session)
@@ -362,7 +358,7 @@ func TestOffForAMonth(t *testing.T) {
 		again := settle(t, r.env, r.cfg)
 		again.after(5*time.Second, standingMember)
 		if v.asked("renewal") != 1 || v.asked("enrol") != 1 || again.home.Worker() != r.home.Worker() {
-			t.Errorf("asked %q", v.requests)
+			t.Errorf("asked %q", v.seen().requests)
 		}
 	})
 }
@@ -371,14 +367,14 @@ func TestARevokedWorkerIsOutAndSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, v, r := joined(t)
 		v.with(func() { v.refused[r.home.Worker()] = true })
-		v.live.end <- trust.ErrRevoked
+		v.close(trust.ErrRevoked)
 		r.after(2*time.Second, standingRevoked)
 		if r.life.Load().gate.isOpen() {
 			t.Error("the stream may go on")
 		}
-		before := len(v.requests)
+		before := len(v.seen().requests)
 		r.after(time.Hour, standingRevoked)
-		if n := len(v.requests) - before; n > 10 {
+		if n := len(v.seen().requests) - before; n > 10 {
 			t.Errorf("asked %d times in an hour", n)
 		}
 		v.with(func() { v.refused[r.home.Worker()] = false })
@@ -400,7 +396,7 @@ func TestAFleetThatHasForgotten(t *testing.T) {
 		again := settle(t, r.env, r.cfg)
 		again.after(5*time.Second, standingMember)
 		want := []string{"renewal", "enrol", "session"}
-		if got := v.requests[len(v.requests)-3:]; !slices.Equal(got, want) {
+		if got := v.seen().requests[len(v.seen().requests)-3:]; !slices.Equal(got, want) {
 			t.Errorf("asked %q, want %q", got, want)
 		}
 	})
@@ -411,20 +407,18 @@ func TestAFleetThatHasForgotten(t *testing.T) {
 func TestTheNewerOfTwoMachinesTakesANewName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, v, r := joined(t)
-		was, boot := r.home.Worker(), v.boots[0]
+		was, boot := r.home.Worker(), v.seen().boots[0]
 		old := r.life.Load()
 		v.with(func() { v.hello = api.Directive{Plan: &api.Plan{Revision: 1}} })
-		if err := v.live.send(api.Directive{Rekey: "two machines"}); err != nil {
-			t.Fatal(err)
-		}
+		v.tell(api.Directive{Rekey: "two machines"})
 		r.after(2*time.Second, standingMember)
 		if r.home.Worker() == was {
 			t.Fatal("the same identity")
 		}
-		if got := v.former[len(v.former)-1]; got != was {
+		if got := v.seen().former[len(v.seen().former)-1]; got != was {
 			t.Errorf("enrolled with the certificate of %v, want of %v", got, was)
 		}
-		if got := v.boots[len(v.boots)-1]; got == boot || got != r.life.Load().spool.Boot() {
+		if got := v.seen().boots[len(v.seen().boots)-1]; got == boot || got != r.life.Load().spool.Boot() {
 			t.Errorf("boot %v, was %v", got, boot)
 		}
 		if r.life.Load() == old || old.client.Stats().Endpoint != "" || old.gate.isOpen() {
@@ -449,10 +443,10 @@ func TestACopiedFolder(t *testing.T) {
 		if copied.home.Worker() == was || copied.home.Bound(home.ReadFacts(other.machine)) != home.Same {
 			t.Error("the identity is still that of the other machine")
 		}
-		if got := v.former[len(v.former)-1]; got != was {
+		if got := v.seen().former[len(v.seen().former)-1]; got != was {
 			t.Errorf("enrolled with the certificate of %v, want of %v", got, was)
 		}
-		if v.asked("session") != asked+1 || v.live.peer.Worker() != copied.home.Worker() {
+		if v.asked("session") != asked+1 || v.seen().live.peer.Worker() != copied.home.Worker() {
 			t.Error("a session was opened under the old name")
 		}
 	})
@@ -467,7 +461,7 @@ func TestAFormerIdentityThatIsNotWelcome(t *testing.T) {
 		v.with(func() { v.refused[was] = true })
 		copied := settle(t, surroundings(t, 2, net), r.cfg)
 		copied.after(time.Second, standingMember)
-		if got := v.former[len(v.former)-1]; !got.IsZero() {
+		if got := v.seen().former[len(v.seen().former)-1]; !got.IsZero() {
 			t.Errorf("enrolled with the certificate of %v", got)
 		}
 	})
@@ -487,9 +481,7 @@ func TestTheFleetTakesItForTheSameMachine(t *testing.T) {
 		if again.home.Worker() != r.home.Worker() {
 			t.Fatal("it is not even doubtful")
 		}
-		if err := v.live.send(api.Directive{Rebind: true}); err != nil {
-			t.Fatal(err)
-		}
+		v.tell(api.Directive{Rebind: true})
 		again.after(time.Second, standingMember)
 		if got := again.home.Bound(again.facts); got != home.Same {
 			t.Errorf("bound: %v", got)
@@ -502,17 +494,13 @@ func TestANewAuthority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, v, r := joined(t)
 		other := newTown(t, ours)
-		if err := v.live.send(api.Directive{Bundle: string(other.bundle.PEM())}); err != nil {
-			t.Fatal(err)
-		}
+		v.tell(api.Directive{Bundle: string(other.bundle.PEM())})
 		r.after(time.Second, standingMember)
 		if n := len(r.credentials.Load().Bundle().Authorities); n != 1 || !strings.Contains(r.log.String(), "is not accepted") {
 			t.Errorf("%d authorities, log\n%s", n, r.log)
 		}
 		both := string(v.bundle.PEM()) + string(other.bundle.PEM())
-		if err := v.live.send(api.Directive{Bundle: both}); err != nil {
-			t.Fatal(err)
-		}
+		v.tell(api.Directive{Bundle: both})
 		r.after(time.Second, standingMember)
 		if n := len(r.credentials.Load().Bundle().Authorities); n != 2 {
 			t.Errorf("%d authorities, want 2", n)
@@ -532,7 +520,7 @@ func TestWithoutBroadcasts(t *testing.T) {
 			}
 			v.hello = api.Directive{Plan: &api.Plan{Revision: 2, Collectors: []api.CollectorAddress{{Hostname: "hq", Port: 9090}}}}
 		})
-		v.live.end <- nil
+		v.close(nil)
 		r.after(20*time.Second, standingMember)
 		l := r.life.Load()
 		if agent, _ := l.registration.view(); agent.State != model.AgentRegistered || agent.Instance != "web-1" || agent.Collector.Hostname != "hq" {
@@ -541,13 +529,13 @@ func TestWithoutBroadcasts(t *testing.T) {
 		if got := l.client.Stats().Endpoint; got != "10.0.0.1:9090" {
 			t.Errorf("the stream goes to %q", got)
 		}
-		if ack := v.acks[0]; ack.Ext.WorkerID != r.home.Worker() || ack.Ext.Seal != "" || ack.Ext.KeepAlive != 30*time.Second {
+		if ack := v.seen().acks[0]; ack.Ext.WorkerID != r.home.Worker() || ack.Ext.Seal != "" || ack.Ext.KeepAlive != 30*time.Second {
 			t.Errorf("ack %+v", ack.Ext)
 		}
-		before := len(v.acks)
+		before := len(v.seen().acks)
 		v.with(func() { v.alive.Renewed = false })
 		r.after(11*time.Second, standingMember)
-		if len(v.acks) == before {
+		if len(v.seen().acks) == before {
 			t.Error("not registered anew though there was no lease to renew")
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"time"
 
@@ -160,36 +161,54 @@ const (
 	// statusPause is the least time between two writes: a flood of changes
 	// does not become a flood of writes.
 	statusPause = 500 * time.Millisecond
-	// statusAge is how old the file gets while nothing seems to change.
-	statusAge = 15 * time.Second
+	// statusGlance is how often what changes without a call is looked at.
+	statusGlance = 5 * time.Second
+	// statusAge is how old the file gets while nothing changes.
+	statusAge = time.Minute
 )
 
-// run writes the status until ctx ends, and once more then. That it cannot be
-// written is told and stops nothing.
+// run writes the status whenever it has changed, until ctx ends, and once more
+// then. That it cannot be written is told and stops nothing.
 func (b *statusBook) run(ctx context.Context) error {
 	told := false
-	write := func() {
-		err := b.write()
+	var last Status
+	write := func(always bool) {
+		now := b.view()
+		if !always && sameStatus(last, now) && now.At.Sub(last.At) < statusAge {
+			return
+		}
+		err := b.put(now)
 		if err != nil && !told {
 			b.log.Warn("cannot write the status file; `workerd status` will show old news", logkey.Err, err)
 		}
-		told = err != nil
+		last, told = now, err != nil
 	}
 	for ctx.Err() == nil {
-		write()
+		write(false)
 		rest(ctx, statusPause)
+		glance := time.NewTimer(statusGlance)
 		select {
 		case <-ctx.Done():
 		case <-b.changed:
-		case <-time.After(statusAge):
+		case <-glance.C:
 		}
+		glance.Stop()
 	}
-	write()
+	write(true)
 	return nil
 }
 
-func (b *statusBook) write() error {
-	data, err := json.MarshalIndent(b.view(), "", "  ")
+// sameStatus compares what is worth a write: neither the time of writing nor
+// the clock's offset, which is another one each time.
+func sameStatus(a, b Status) bool {
+	b.At, b.ClockOffset = a.At, a.ClockOffset
+	return reflect.DeepEqual(a, b)
+}
+
+func (b *statusBook) write() error { return b.put(b.view()) }
+
+func (b *statusBook) put(s Status) error {
+	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}

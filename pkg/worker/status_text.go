@@ -110,7 +110,7 @@ func printStatus(w io.Writer, h *home.Home, s Status, running bool, now time.Tim
 	if ends, ok := certificateEnd(h.Files().Cert); ok && enrolled {
 		row("certificate", "until %s (%s)", ends.UTC().Format(time.RFC3339), inWords(ends.Sub(now)))
 	}
-	if running {
+	if running && (s.Standing == standingMember || s.Standing == standingExpired) {
 		session := string(s.Session)
 		if s.SessionText != "" {
 			session += ", " + s.SessionText

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -44,31 +45,55 @@ type town struct {
 	ttl         time.Duration // of certificates
 	address     string
 
-	mu       sync.Mutex // guards what follows
+	mu sync.Mutex // guards what follows
+	record
 	judge    func(*enrol.Request, member.Peer) api.Enrolment
 	keys     map[model.WorkerID]ed25519.PublicKey
 	bundle   trust.Bundle
 	refused  map[model.WorkerID]bool // revoked
-	requests []string                // what was asked, in order
-	enrolled []enrol.Request
 	alive    api.KeepAliveResult
-	live     *meeting
 	register func(*crm.ProbeAck) *crm.RegisterAck
-	acks     []*crm.ProbeAck
-	former   []model.WorkerID // the certificates that enrolments came with
-	hello    api.Directive    // the first line of every session
-	serials  []string         // of the certificates that sessions were opened with
-	boots    []model.BootID
+	hello    api.Directive // the first line of every session
 	skew     time.Duration // of the town's clock
+}
+
+// record is what a town remembers of those who came.
+type record struct {
+	requests []string // what was asked, in order
+	enrolled []enrol.Request
+	former   []model.WorkerID // the certificates that enrolments came with
+	acks     []*crm.ProbeAck
+	boots    []model.BootID // of sessions
+	serials  []string       // of the certificates that they were opened with
+	live     *meeting       // the newest session
+}
+
+// seen is a copy of what the town remembers.
+func (v *town) seen() record {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r := v.record
+	r.requests, r.enrolled, r.former = slices.Clone(r.requests), slices.Clone(r.enrolled), slices.Clone(r.former)
+	r.acks, r.boots, r.serials = slices.Clone(r.acks), slices.Clone(r.boots), slices.Clone(r.serials)
+	return r
 }
 
 // meeting is an open session.
 type meeting struct {
 	peer  member.Peer
 	hello api.Session
-	send  func(api.Directive) error
+	say   chan api.Directive
 	end   chan error
 }
+
+// tell has the coordinator send a directive.
+func (v *town) tell(d api.Directive) {
+	v.t.Helper()
+	v.seen().live.say <- d
+}
+
+// close has the coordinator end the session.
+func (v *town) close(err error) { v.seen().live.end <- err }
 
 func newTown(t testing.TB, name string) *town {
 	t.Helper()
@@ -163,7 +188,7 @@ func (v *town) KeepAlive(context.Context, member.Peer, api.KeepAlive) (api.KeepA
 }
 
 func (v *town) Session(ctx context.Context, peer member.Peer, s api.Session, send func(api.Directive) error) error {
-	m := &meeting{peer: peer, hello: s, send: send, end: make(chan error, 1)}
+	m := &meeting{peer: peer, hello: s, say: make(chan api.Directive), end: make(chan error, 1)}
 	v.mu.Lock()
 	v.note("session")
 	v.live, v.boots, v.serials = m, append(v.boots, s.Boot), append(v.serials, peer.Leaf.SerialNumber.String())
@@ -172,11 +197,17 @@ func (v *town) Session(ctx context.Context, peer member.Peer, s api.Session, sen
 	if err := send(first); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case err := <-m.end:
-		return err
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-m.end:
+			return err
+		case d := <-m.say:
+			if err := send(d); err != nil {
+				return err
+			}
+		}
 	}
 }
 
@@ -276,6 +307,12 @@ func (n *wire) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+func (n *wire) dialled() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.dials
 }
 
 func (n *wire) setCut(cut bool) {

@@ -98,8 +98,8 @@ func TestJoinAtOnce(t *testing.T) {
 	other := loopbackTown(t, "factory")
 	out, err = s.call("join", nil, other.token(other.address).Reveal())
 	s.want(out, err, "", `is a member of fleet "lab"; `+"`workerd prepare-image`")
-	if len(other.requests) != 0 {
-		t.Errorf("the other fleet was asked %q", other.requests)
+	if len(other.seen().requests) != 0 {
+		t.Errorf("the other fleet was asked %q", other.seen().requests)
 	}
 	out, err = s.call("status", nil)
 	s.want(out, err, "fleet:        lab\n", "")
@@ -115,8 +115,8 @@ func TestJoinLater(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("token file %v, %v; want mode 0600", info, err)
 	}
-	if len(v.requests) != 0 {
-		t.Errorf("asked %q", v.requests)
+	if len(v.seen().requests) != 0 {
+		t.Errorf("asked %q", v.seen().requests)
 	}
 }
 
@@ -138,8 +138,8 @@ func TestJoinThatFails(t *testing.T) {
 	impostor := loopbackTown(t, ours)
 	out, err = s.call("join", nil, v.token(impostor.address).Reveal())
 	s.want(out, err, "workerd will go on trying", "does not belong to the expected authority")
-	if len(impostor.requests) != 0 {
-		t.Errorf("the impostor was asked %q", impostor.requests)
+	if len(impostor.seen().requests) != 0 {
+		t.Errorf("the impostor was asked %q", impostor.seen().requests)
 	}
 	for _, args := range [][]string{{}, {"a", "b"}} {
 		_, err := s.call("join", nil, args...)
@@ -175,7 +175,7 @@ func TestJoinByTheRunningDaemon(t *testing.T) {
 	s.want(out, err, "standing:      member", "")
 	stop()
 	if v.asked("leave") != 1 {
-		t.Errorf("asked %q, want a goodbye", v.requests)
+		t.Errorf("asked %q, want a goodbye", v.seen().requests)
 	}
 
 	before, err := home.Look(s.cfg.StateDirectory)
