@@ -16,6 +16,8 @@ import (
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/home"
 )
 
 // What the fleets of the tests are set to.
@@ -23,73 +25,82 @@ const (
 	probeInterval = 3 * time.Second
 	keepAlive     = 6 * time.Second
 	// slack is what a busy machine may add to any time that a test observes.
-	slack = 3 * time.Second
+	slack = 5 * time.Second
 )
 
 // fleet is a collector's host and worker hosts on one segment. No worker's
-// settings hold any address.
+// settings hold any address, and no host holds a certificate before it starts.
 type fleet struct {
 	t       *testing.T
-	dir     string // certificates, settings, logs
+	dir     string // settings, tokens, state folders, logs
+	run     string // unix sockets
 	lan     *lan
 	hq      *host
 	workers []*host
 	running map[string]*daemon // by host and name
 }
 
-// newFleet makes the hosts, certificates and settings, and starts nothing.
+// newFleet makes the hosts and settings, and starts nothing.
 func newFleet(t *testing.T, subnet string, workers ...string) *fleet {
 	t.Helper()
-	f := &fleet{t: t, lan: newLAN(t, subnet), dir: t.TempDir(), running: map[string]*daemon{}}
+	f := &fleet{t: t, lan: newLAN(t, subnet), dir: t.TempDir(), run: shortDir(t), running: map[string]*daemon{}}
 	f.hq = f.lan.plug("hq")
-	f.ctl("ca", "init", "--fleet", "test", "--dir", f.path("ca"))
-	for _, role := range []string{"collectord", "coordinatord", "operator"} {
-		f.issue(role, f.hq.name)
-	}
+	f.serverSettings(f.hq)
 	for _, name := range workers {
-		f.workers = append(f.workers, f.lan.plug(name))
-		f.issue("worker", name)
+		f.plugWorker(name)
 	}
-	f.settings()
 	t.Cleanup(f.stopAll)
 	return f
+}
+
+// plugWorker adds a host with settings for workerd.
+func (f *fleet) plugWorker(name string) *host {
+	f.t.Helper()
+	h := f.lan.plug(name)
+	f.workers = append(f.workers, h)
+	f.workerSettings(h)
+	return h
 }
 
 func (f *fleet) path(names ...string) string {
 	return filepath.Join(append([]string{f.dir}, names...)...)
 }
 
-// issue makes the certificate of a role for one host.
-func (f *fleet) issue(role, host string) {
-	f.ctl("ca", "issue", role, "--dir", f.path("ca"), "--out", f.path("tls", host))
+// state is the state folder of a daemon.
+func (f *fleet) state(h *host, daemon string) string { return f.path("state", h.name, daemon) }
+
+func (f *fleet) socket(h *host, daemon string) string {
+	return filepath.Join(f.run, h.name+"-"+daemon+".sock")
 }
 
-func (f *fleet) settings() {
-	tls := func(host, role string) string {
-		return fmt.Sprintf("[tls]\nca = %q\ncert = %q\nkey = %q\n",
-			f.path("tls", host, "ca.crt"), f.path("tls", host, role+".crt"), f.path("tls", host, role+".key"))
-	}
-	f.write("collectord.toml", fmt.Sprintf("[store]\ndir = %q\nmin_free = \"0B\"\n[discovery]\ninterval = %q\ninterfaces = [\"eth0\"]\n[self]\ninterval = \"1s\"\n",
-		f.path("state", "collectord"), probeInterval)+tls("hq", "collectord"))
-	f.write("coordinatord.toml", fmt.Sprintf("state_directory = %q\n", f.path("state", "coordinatord"))+tls("hq", "coordinatord"))
-	f.write("cloudlessctl.toml", tls("hq", "operator"))
-	for _, w := range f.workers {
-		f.write(w.name+".toml", tls(w.name, "worker")+fmt.Sprintf("[sampling]\ninterval = \"1s\"\n[registration]\nkeep_alive = %q\n", keepAlive))
-	}
+// serverSettings writes the settings of both servers and of cloudlessctl for a
+// host. Several hosts may have servers, of fleets that are all called "test".
+func (f *fleet) serverSettings(h *host) {
+	f.t.Helper()
+	coordinator, collector := f.socket(h, "coordinatord"), f.socket(h, "collectord")
+	f.write(settings(h, "coordinatord"), fmt.Sprintf("fleet = \"test\"\nstate_directory = %q\n[control]\nsocket = %q\n",
+		f.state(h, "coordinatord"), coordinator))
+	f.write(settings(h, "collectord"), fmt.Sprintf("state_directory = %q\nsocket = %q\n[coordinator]\nsocket = %q\n[store]\nmin_free = \"0B\"\n"+
+		"[discovery]\ninterval = %q\ninterfaces = [\"eth0\"]\n[self]\ninterval = \"1s\"\n",
+		f.state(h, "collectord"), collector, coordinator, probeInterval))
+	f.write(settings(h, "cloudlessctl"), fmt.Sprintf("coordinator_socket = %q\ncollector_socket = %q\n", coordinator, collector))
 }
+
+func (f *fleet) workerSettings(h *host) {
+	f.t.Helper()
+	f.write(settings(h, "workerd"), fmt.Sprintf("state_directory = %q\n[enrol]\ntoken_file = %q\n[sampling]\ninterval = \"1s\"\n[registration]\nkeep_alive = %q\n",
+		f.state(h, "workerd"), f.tokenFile(h), keepAlive))
+}
+
+// settings is the name of a program's settings on a host.
+func settings(h *host, program string) string { return h.name + "-" + program + ".toml" }
+
+func (f *fleet) tokenFile(h *host) string { return f.path(h.name + ".token") }
 
 func (f *fleet) write(name, text string) {
 	f.t.Helper()
 	if err := os.WriteFile(f.path(name), []byte(text), 0o600); err != nil {
 		f.t.Fatal(err)
-	}
-}
-
-// ctl runs cloudlessctl on this machine: for what needs no fleet.
-func (f *fleet) ctl(args ...string) {
-	f.t.Helper()
-	if out, err := exec.Command(program("cloudlessctl"), args...).CombinedOutput(); err != nil {
-		f.t.Fatalf("cloudlessctl %s: %v: %s", strings.Join(args, " "), err, out)
 	}
 }
 
@@ -100,8 +111,14 @@ type daemon struct {
 	done chan error
 }
 
-// start runs a daemon on a host with the settings of that name.
-func (f *fleet) start(h *host, name, settings string) *daemon {
+// start runs a daemon on a host with its settings.
+func (f *fleet) start(h *host, name string) *daemon {
+	f.t.Helper()
+	return f.startWith(h, name, settings(h, name))
+}
+
+// startWith is start with the settings of another name.
+func (f *fleet) startWith(h *host, name, settings string) *daemon {
 	f.t.Helper()
 	d := &daemon{log: f.path(h.name + "-" + name + ".log"), done: make(chan error, 1)}
 	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -121,21 +138,51 @@ func (f *fleet) start(h *host, name, settings string) *daemon {
 	return d
 }
 
+// startServers starts both servers and lets the hosts of the workers in: each has
+// a token then, and comes in by it whenever it starts.
 func (f *fleet) startServers() {
-	f.start(f.hq, "coordinatord", "coordinatord.toml")
-	f.start(f.hq, "collectord", "collectord.toml")
+	f.t.Helper()
+	f.start(f.hq, "coordinatord")
+	f.tokens(f.workers...)
+	f.start(f.hq, "collectord")
+}
+
+// tokens gives each of the hosts a token, once coordinatord answers.
+func (f *fleet) tokens(to ...*host) {
+	f.t.Helper()
+	var token string
+	f.eventually(2*slack, "coordinatord makes a token", func() (err error) {
+		token, err = f.ctl(f.hq, "token", "create", "--uses", strconv.Itoa(len(to)))
+		return err
+	})
+	for _, h := range to {
+		f.hold(h, token)
+	}
+}
+
+// hold puts a token where the host's workerd looks for it.
+func (f *fleet) hold(h *host, token string) {
+	f.t.Helper()
+	if err := os.WriteFile(f.tokenFile(h), []byte(token), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 func (f *fleet) startWorkers() {
+	f.t.Helper()
 	for _, w := range f.workers {
-		f.start(w, "workerd", w.name+".toml")
+		f.start(w, "workerd")
 	}
 }
 
 // end sends a signal to a daemon and waits until it has ended.
 func (f *fleet) end(h *host, name string, signal syscall.Signal) error {
 	f.t.Helper()
-	key := h.name + "/" + name
+	return f.endKey(h.name+"/"+name, signal)
+}
+
+func (f *fleet) endKey(key string, signal syscall.Signal) error {
+	f.t.Helper()
 	d := f.running[key]
 	delete(f.running, key)
 	if err := d.cmd.Process.Signal(signal); err != nil {
@@ -151,14 +198,24 @@ func (f *fleet) end(h *host, name string, signal syscall.Signal) error {
 	return nil
 }
 
+// restart ends a daemon in order and starts it again.
+func (f *fleet) restart(h *host, name string) {
+	f.t.Helper()
+	if err := f.end(h, name, syscall.SIGTERM); err != nil {
+		f.t.Errorf("%s did not end well: %v", name, err)
+	}
+	f.start(h, name)
+}
+
 // stopAll ends what still runs, workers first. Every daemon must end well.
 func (f *fleet) stopAll() {
-	for _, name := range []string{"workerd", "collectord", "coordinatord"} {
-		for _, h := range append(f.workers, f.hq) {
-			if d := f.running[h.name+"/"+name]; d != nil {
-				if err := f.end(h, name, syscall.SIGTERM); err != nil {
-					f.t.Errorf("%s on %s: %v; it said:\n%s", name, h.name, err, d.words())
-				}
+	for _, name := range []string{"/workerd", "/collectord", "/coordinatord"} {
+		for key, d := range f.running {
+			if !strings.HasSuffix(key, name) {
+				continue
+			}
+			if err := f.endKey(key, syscall.SIGTERM); err != nil {
+				f.t.Errorf("%s: %v; it said:\n%s", key, err, d.words())
 			}
 		}
 	}
@@ -200,17 +257,28 @@ func (d *daemon) resident(t *testing.T) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// ask runs cloudlessctl on the collector's host and decodes its JSON.
-func (f *fleet) ask(out any, args ...string) error {
-	args = append(args, "--output", "json", "--config", f.path("cloudlessctl.toml"))
-	cmd := f.hq.command(f.t.Context(), program("cloudlessctl"), args...)
+// ctl runs cloudlessctl on a host that has servers and returns what it printed.
+func (f *fleet) ctl(h *host, args ...string) (string, error) {
+	args = append(args, "--config", f.path(settings(h, "cloudlessctl")))
+	cmd := h.command(f.t.Context(), program("cloudlessctl"), args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	text, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, stderr.String())
+		err = fmt.Errorf("cloudlessctl %s: %w: %s", args[0], err, stderr.String())
 	}
-	return json.Unmarshal(text, out)
+	return string(text), err
+}
+
+// ask runs cloudlessctl on the collector's host and decodes its JSON.
+func (f *fleet) ask(out any, args ...string) error { return f.askOn(f.hq, out, args...) }
+
+func (f *fleet) askOn(h *host, out any, args ...string) error {
+	text, err := f.ctl(h, append(args, "--output", "json")...)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(text), out)
 }
 
 // listed returns the fleet by instance name.
@@ -251,20 +319,7 @@ func (f *fleet) value(expr string) (float64, error) {
 // otherwise. It returns how long it took.
 func (f *fleet) eventually(within time.Duration, what string, check func() error) time.Duration {
 	f.t.Helper()
-	begun := time.Now()
-	ticks := time.NewTicker(100 * time.Millisecond)
-	defer ticks.Stop()
-	for {
-		err := check()
-		took := time.Since(begun)
-		if err == nil {
-			return took
-		}
-		if took > within {
-			f.t.Fatalf("%s: not within %s: %v", what, within, err)
-		}
-		<-ticks.C
-	}
+	return eventually(f.t, within, 100*time.Millisecond, what, check)
 }
 
 // inState is a check that all named workers are in a state.
@@ -291,11 +346,31 @@ func (f *fleet) flowing(names ...string) func() error {
 			return err
 		}
 		for _, name := range names {
-			w := workers[name]
-			if age := time.Duration(w.LastFrameAge) * time.Millisecond; !w.Connected || w.LastFrameAge < 0 || age > slack {
-				return fmt.Errorf("%s: connected %v, last frame %v ago", name, w.Connected, age)
+			if err := isFlowing(workers[name]); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
 			}
 		}
 		return nil
 	}
+}
+
+// identity is who the host's worker is at present.
+func (f *fleet) identity(h *host) *home.Home {
+	f.t.Helper()
+	found, err := home.Look(f.state(h, "workerd"))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return found
+}
+
+// credentials are what the host's worker proves itself with: whoever is root
+// there has them.
+func (f *fleet) credentials(h *host) *trust.Credentials {
+	f.t.Helper()
+	credentials, err := trust.Load(f.identity(h).Files(), time.Now)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return credentials
 }

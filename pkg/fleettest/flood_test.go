@@ -37,7 +37,6 @@ const (
 func TestAFloodOfRubbishStopsNobody(t *testing.T) {
 	f := newFleet(t, "10.77.2.0/24", "w1", "w2")
 	rude := f.lan.plug("rude")
-	f.issue("worker", rude.name) // a member of the fleet, for the worst of it
 	f.startWorkers()
 	f.startServers()
 	f.eventually(2*probeInterval+3*slack, "the fleet works", f.flowing("w1", "w2"))
@@ -72,7 +71,7 @@ func TestAFloodOfRubbishStopsNobody(t *testing.T) {
 		for range floodConnections {
 			rude.plainRubbish(t, at)
 			rude.foreignHandshake(t, at)
-			f.brokenFrames(t, rude, at)
+			f.brokenFrames(t, rude, at, f.workers[0])
 		}
 		f.counted(t, "collectord", "hq", "cloudless_port_failed_total", "reason", "not_tls", "rejected")
 		f.counted(t, "collectord", "hq", "cloudless_stream_ended_total", "reason", "protocol")
@@ -214,12 +213,10 @@ func (h *host) foreignHandshake(t *testing.T, addr string) {
 	}
 }
 
-// brokenFrames connects as a member of the fleet and sends what is no message.
-func (f *fleet) brokenFrames(t *testing.T, h *host, addr string) {
-	credentials, err := trust.Load(trust.FilesIn(f.path("tls", h.name), trust.RoleWorker), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+// brokenFrames connects as a member of the fleet, whose key was stolen, and sends
+// what is no message.
+func (f *fleet) brokenFrames(t *testing.T, h *host, addr string, robbed *host) {
+	credentials := f.credentials(robbed)
 	conn := h.dial(t, "tcp", addr)
 	defer conn.Close()
 	member := tls.Client(conn, credentials.Client(trust.RoleCollector, stream.ALPN))

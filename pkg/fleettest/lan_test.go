@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -42,6 +43,8 @@ type host struct {
 	name string
 	ns   string
 	addr netip.Addr
+	// machineID is a file: what /etc/machine-id is on the host.
+	machineID string
 }
 
 // plug adds a host with the next free address on interface eth0.
@@ -52,7 +55,10 @@ func (l *lan) plug(name string) *host {
 	for range l.hosts {
 		addr = addr.Next()
 	}
-	h := &host{lan: l, name: name, ns: l.namespace(name), addr: addr}
+	h := &host{lan: l, name: name, ns: l.namespace(name), addr: addr, machineID: filepath.Join(l.t.TempDir(), "machine-id")}
+	if err := os.WriteFile(h.machineID, []byte(machineID(name)+"\n"), 0o444); err != nil {
+		l.t.Fatal(err)
+	}
 	port := fmt.Sprintf("port%d", l.hosts)
 	l.ip("link", "add", port, "netns", l.sw, "type", "veth", "peer", "name", "eth0", "netns", h.ns)
 	l.ip("-n", l.sw, "link", "set", port, "master", "br0", "up")
@@ -81,11 +87,21 @@ func (l *lan) ip(args ...string) {
 	}
 }
 
+// enter is a shell script that makes a process one of the host: its arguments are
+// the host's name, its file of the machine id, and what is to be run. The mounts
+// are of the process only, and the firmware's UUID, which all hosts would have in
+// common, is hidden.
+const enter = `set -e
+echo "$0" >/proc/sys/kernel/hostname
+if [ -e /etc/machine-id ]; then mount --bind "$1" /etc/machine-id; fi
+if [ -e /sys/class/dmi/id/product_uuid ]; then mount --bind /dev/null /sys/class/dmi/id/product_uuid; fi
+shift
+exec "$@"`
+
 // command prepares a program that runs on the host: in its network namespace,
-// under its host name, with /sys showing its own devices.
+// under its host name, with its machine id, and with /sys showing its own devices.
 func (h *host) command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	const enter = `echo "$0" >/proc/sys/kernel/hostname && exec "$@"`
-	full := append([]string{"netns", "exec", h.ns, "unshare", "--uts", "sh", "-c", enter, h.name, program}, args...)
+	full := append([]string{"netns", "exec", h.ns, "unshare", "--uts", "sh", "-c", enter, h.name, h.machineID, program}, args...)
 	return exec.CommandContext(ctx, "ip", full...)
 }
 

@@ -47,7 +47,7 @@ func TestTheWholeWay(t *testing.T) {
 		}
 		return nil
 	})
-	f.start(f.workers[0], "workerd", "w1.toml")
+	f.start(f.workers[0], "workerd")
 	f.eventually(2*probeInterval+slack, "a restarted worker is back", f.inState(model.Registered, "w1"))
 	f.eventually(slack+slack, "its frames arrive", f.flowing("w1"))
 	again, err := f.listed()
@@ -66,15 +66,6 @@ func TestTheWholeWay(t *testing.T) {
 	for _, name := range names[1:] {
 		t.Run("nothing of "+name+" is missing", func(t *testing.T) { nothingMissing(t, f, name) })
 	}
-}
-
-// restart ends a server in order and starts it again.
-func (f *fleet) restart(h *host, name string) {
-	f.t.Helper()
-	if err := f.end(h, name, syscall.SIGTERM); err != nil {
-		f.t.Errorf("%s did not end well: %v", name, err)
-	}
-	f.start(h, name, name+".toml")
 }
 
 // valuesOfTheHost compares stored values with what the host's own /proc and
@@ -136,15 +127,6 @@ func (h *host) memTotal(t *testing.T) float64 {
 		t.Fatalf("%s: /proc/meminfo does not begin with MemTotal", h.name)
 	}
 	return number(t, fields[1]) * 1024
-}
-
-func number(t *testing.T, text string) float64 {
-	t.Helper()
-	value, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return value
 }
 
 // nothingMissing proves that a worker which lived through the restarts of both

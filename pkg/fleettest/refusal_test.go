@@ -16,14 +16,16 @@ import (
 func TestARefusedWorkerCountsDownAndComesBack(t *testing.T) {
 	f := newFleet(t, "10.77.3.0/24", "w1", "w2")
 	const small = "[registry]\nmax_workers = 1\nretry_limit = 2\ncool_down = \"1s\"\n"
-	f.write("small.toml", f.read("coordinatord.toml")+small)
-	f.write("w2.toml", f.read("w2.toml")+"cool_down = \"2s\"\n") // ends in [registration]
-	f.start(f.hq, "coordinatord", "small.toml")
-	f.start(f.hq, "collectord", "collectord.toml")
-	f.start(f.workers[0], "workerd", "w1.toml")
+	f.write("small.toml", f.read(settings(f.hq, "coordinatord"))+small)
+	w1, w2 := f.workers[0], f.workers[1]
+	f.write(settings(w2, "workerd"), f.read(settings(w2, "workerd"))+"cool_down = \"2s\"\n") // ends in [registration]
+	f.startWith(f.hq, "coordinatord", "small.toml")
+	f.tokens(w1, w2)
+	f.start(f.hq, "collectord")
+	f.start(w1, "workerd")
 	f.eventually(2*probeInterval+3*slack, "the first worker is in", f.inState(model.Registered, "w1"))
 
-	second := f.start(f.workers[1], "workerd", "w2.toml")
+	second := f.start(w2, "workerd")
 	f.eventually(4*probeInterval+slack, "the second worker has no attempt left", func() error {
 		return second.said("state=REGISTER_FAILED", `message="fleet is full"`, "retries_left=0")
 	})
