@@ -2,7 +2,9 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -94,6 +96,8 @@ func (s *show) until(ctx context.Context, daemon string, ask func(context.Contex
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case refusesForGood(err):
+			return fmt.Errorf("%s refuses: %w\n%s", daemon, err, s.lastWords(daemon))
 		case time.Now().After(giveUp):
 			return fmt.Errorf("%s does not answer: %s\n%s", daemon, rootCause(err), s.lastWords(daemon))
 		}
@@ -103,6 +107,13 @@ func (s *show) until(ctx context.Context, daemon string, ask func(context.Contex
 		case <-time.After(pause):
 		}
 	}
+}
+
+// refusesForGood tells an answer that waiting does not change from one of a daemon
+// that is not ready.
+func refusesForGood(err error) bool {
+	refused, ok := errors.AsType[*api.Error](err)
+	return ok && refused.Status/100 == 4 && refused.Status != http.StatusTooManyRequests
 }
 
 func (s *show) lastWords(daemon string) string {

@@ -192,6 +192,39 @@ exit 3
 	}
 }
 
+// A daemon that refuses is not asked again, and whoever watches is told.
+func TestADaemonThatRefuses(t *testing.T) {
+	s := newStage(t)
+	asked := 0
+	admin, client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"status":"error","errorType":"forbidden","error":"not this user"}`))
+	})
+	s.connect = func(string, string) (*api.AdminClient, *api.Client, error) { return admin, client, nil }
+	_, err := s.run()
+	if err == nil || !strings.HasPrefix(err.Error(), "coordinatord refuses: forbidden: not this user\n") || asked != 1 {
+		t.Errorf("got %v after %d requests", err, asked)
+	}
+}
+
+// One that is not ready is asked until it is.
+func TestADaemonThatIsNotReady(t *testing.T) {
+	s := newStage(t)
+	missing := 3
+	admin, client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if missing--; missing >= 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		s.answer(w, r)
+	})
+	s.connect = func(string, string) (*api.AdminClient, *api.Client, error) { return admin, client, nil }
+	if _, err := s.run("waiting for the worker"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestADaemonThatFailsToStop(t *testing.T) {
 	s := newStage(t)
 	s.daemon("workerd", "trap 'exit 1' TERM\necho started $name >>\"$diary\"\nwhile :; do sleep 0.02; done\n")
