@@ -68,6 +68,21 @@ func TestAFloodOfSilentConnectionsIsBoundedAndHonestOnesGetThrough(t *testing.T)
 	}
 }
 
+// A rack behind one address joins at once: whoever was answered makes room.
+func TestMoreMachinesJoinFromOneAddressThanMayConnectAtOnce(t *testing.T) {
+	h := start(t, func(c *Config) { c.Enrol.EnrolRate, c.Enrol.EnrolRatePerAddress = 1000, 1000 })
+	join, _ := h.token(api.TokenRequest{Uses: 100})
+	for n := range byte(strangersPerPlace + 10) {
+		if answer := h.enrol(h.machine(n+1), &join); answer.Outcome != api.Admitted {
+			t.Fatalf("machine %d: %+v", n, answer)
+		}
+	}
+	soon(t, "all of them have gone", 10*time.Second, func() bool { return h.connections.figures().strangers == 0 })
+	if f := h.connections.figures(); f.refused.place != 0 || f.lapsed != 0 {
+		t.Errorf("got %+v, want nobody turned away", f)
+	}
+}
+
 // errTimeout returns err if it is a time-out, and otherwise one that nothing is.
 func errTimeout(err error) error {
 	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {

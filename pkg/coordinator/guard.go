@@ -103,6 +103,10 @@ func (g *guard) unix(next http.Handler) http.Handler {
 func (g *guard) pass(w http.ResponseWriter, r *http.Request, who caller, next http.Handler) {
 	switch {
 	case who.may(r.URL.Path):
+		if who.role == "" {
+			// It has what it came for. Others behind its address need the room.
+			w.Header().Set("Connection", "close")
+		}
 		who.force = r.URL.Query().Get("force") == "1"
 		next.ServeHTTP(w, r.WithContext(withCaller(r.Context(), who)))
 	case who.role == "":
