@@ -31,8 +31,8 @@ const (
 	// collectorBeaconLife is the same for collectors, which ask once a minute as
 	// long as we are here.
 	collectorBeaconLife = 48 * time.Hour
-	// homeLook is how often it is looked whether something is to be renewed. A
-	// timer that runs for days would not notice that the clock was set.
+	// homeLook is how often it is looked at least whether something is to be
+	// renewed. A timer that runs for days would not notice that the clock was set.
 	homeLook = 10 * time.Minute
 )
 
@@ -181,16 +181,26 @@ func (h *home) seal(unsealed []byte) (string, error) {
 
 // run renews what is due until ctx ends.
 func (h *home) run(ctx context.Context) error {
-	look := time.NewTicker(homeLook)
-	defer look.Stop()
 	for {
+		timer := time.NewTimer(h.rest())
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return nil
-		case <-look.C:
+		case <-timer.C:
 			h.look()
 		}
 	}
+}
+
+// rest is the time until the next look: a certificate of seconds does not wait
+// for the usual one, and what fails is not tried all the time.
+func (h *home) rest() time.Duration {
+	due := trust.RenewAt(h.credentials.Leaf())
+	if beacon := h.beacon.Load().renewAt; beacon.Before(due) {
+		due = beacon
+	}
+	return min(homeLook, max(time.Second, due.Sub(h.now())))
 }
 
 func (h *home) look() {

@@ -165,6 +165,30 @@ func TestTheOwnCertificateAndTheBeaconAreRenewedInTime(t *testing.T) {
 	}
 }
 
+// TestACertificateOfSecondsIsRenewedInTime: the usual look would come after its
+// end.
+func TestACertificateOfSecondsIsRenewedInTime(t *testing.T) {
+	began := time.Now().Truncate(time.Second) // as certificates tell time
+	var later time.Duration
+	c := bare(t, func() time.Time { return began.Add(later) })
+	f := func(ttl, at, want time.Duration) {
+		t.Helper()
+		later, c.home.request.TTL = 0, ttl
+		if err := c.home.renewCertificate(); err != nil {
+			t.Fatal(err)
+		}
+		later = at
+		if got := c.home.rest().Round(time.Second); got != want {
+			t.Errorf("a certificate of %v after %v: looked at again in %v, want %v", ttl, at, got, want)
+		}
+	}
+	f(168*time.Hour, 0, homeLook)
+	f(168*time.Hour, 59*time.Minute, time.Minute) // for the beacon
+	f(30*time.Second, 0, 20*time.Second)
+	f(30*time.Second, 15*time.Second, 5*time.Second)
+	f(30*time.Second, 40*time.Second, time.Second) // it could not be renewed
+}
+
 func TestHostNamesBecomeIdentities(t *testing.T) {
 	for hostname, want := range map[string]string{"Web-1.example.com": "web-1.example.com", "": "coordinatord", "-x": "x", "häns": "h-ns",
 		strings.Repeat("a", 70): strings.Repeat("a", 63), "...": "coordinatord"} {
