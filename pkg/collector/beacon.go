@@ -23,6 +23,9 @@ const (
 	helloEvery = time.Minute
 	// helloRetry is the pause after a hello that failed.
 	helloRetry = 2 * time.Second
+	// helloGap is the least time between two hellos: an answer that causes
+	// another one must not cause a thousand.
+	helloGap = time.Second
 	// helloTimeout is how long the answer may take.
 	helloTimeout = 10 * time.Second
 )
@@ -48,6 +51,7 @@ type beacon struct {
 
 	current atomic.Pointer[vouchedSigner]
 	first   chan struct{} // closed when there was a voucher once
+	news    chan struct{} // holds one: say hello now
 	once    sync.Once
 
 	mu   sync.Mutex // guards stat
@@ -64,8 +68,16 @@ type vouchedSigner struct {
 // beaconStats are counters.
 type beaconStats struct{ Hellos, Errors uint64 }
 
-// run says hello once a minute, earlier when the voucher is about to end, until
-// ctx ends.
+// soon has a hello said now. It does not block.
+func (b *beacon) soon() {
+	select {
+	case b.news <- struct{}{}:
+	default: // it is on its way
+	}
+}
+
+// run says hello once a minute, earlier when the voucher is about to end or there
+// is something to tell, until ctx ends.
 func (b *beacon) run(ctx context.Context) error {
 	failing := false
 	for {
@@ -79,7 +91,17 @@ func (b *beacon) run(ctx context.Context) error {
 		}
 		failing = err != nil
 		b.vouched(b.signer() != nil)
-		if !pause(ctx, b.rest(failing)) {
+		if !pause(ctx, helloGap) {
+			return nil
+		}
+		timer := time.NewTimer(b.rest(failing) - helloGap)
+		select {
+		case <-ctx.Done():
+		case <-b.news:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
 			return nil
 		}
 	}

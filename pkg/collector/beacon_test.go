@@ -119,6 +119,24 @@ func TestHellosFollowARollOver(t *testing.T) {
 	}
 }
 
+// TestTheCoordinatorHearsAtOnceWhomWeBelieve: a roll-over waits for it.
+func TestTheCoordinatorHearsAtOnceWhomWeBelieve(t *testing.T) {
+	fleet, o := trusttest.New(t, "lab"), newOffice()
+	c := newCollector(t, fleet, o)
+	o.ca = fleet.CA()
+	both := string(fleet.CA().CertPEM()) + string(trusttest.New(t, "lab").CA().CertPEM())
+	heard := make(chan string, 8)
+	o.welcome = func(hello api.CollectorHello, w *api.CollectorWelcome) {
+		heard <- hello.Bundle
+		w.Bundle = both
+	}
+	background(t, c.beacon.run)
+	first := <-heard
+	if second := <-heard; second == first || second != bundleDigest(c.credentials) {
+		t.Errorf("the second hello was of %s, the first of %s; want the new authorities", second, first)
+	}
+}
+
 func TestTheServiceManagerIsToldWhatIsMissing(t *testing.T) {
 	var told []string
 	s := &situation{tell: func(text string) { told = append(told, text) }}

@@ -39,7 +39,7 @@ func (c *collector) prepareReload(_ context.Context, next Config) (apply func(),
 		if web != nil {
 			web()
 		}
-		c.transport.renew()
+		c.renewed()
 		c.tellReload(audit.Entry{What: audit.Reload, OK: true})
 	}, nil
 }

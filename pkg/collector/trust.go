@@ -76,10 +76,18 @@ func (c *collector) openCertificate(ctx context.Context, ready func()) error {
 	c.credentials, c.who = kept.credentials, kept.credentials.Identity()
 	c.transport = newControlTransport(c.credentials)
 	c.teardown.AddClose("control client", func() error { c.transport.CloseIdleConnections(); return nil })
-	c.renewal = newRenewal(kept, func(ctx context.Context) (api.Enrolment, error) { return c.clients.member.Renew(ctx) }, c.transport.renew)
+	c.renewal = newRenewal(kept, func(ctx context.Context) (api.Enrolment, error) { return c.clients.member.Renew(ctx) }, c.renewed)
 	var err error
 	c.clients, err = newClients(c.cfg.Coordinator.URL, c.transport)
 	return err
+}
+
+// renewed follows a change of the certificate or of the fleet's authorities. The
+// coordinator is told at once whom we believe: a roll-over waits for that, and its
+// answer brings a voucher of the authority that issues now.
+func (c *collector) renewed() {
+	c.transport.renew()
+	c.beacon.soon()
 }
 
 // openTrust opens what says who may do what, and what was done.
@@ -137,7 +145,7 @@ func (c *collector) openBeacon() error {
 		return err
 	}
 	c.beacon = &beacon{key: key, fleet: c.who.Fleet, hello: c.hello, ask: c.clients.control.Hello, welcomed: c.welcomed,
-		vouched: c.vouched, now: c.now, random: rand.Reader, log: component(c.log, "hello"), first: make(chan struct{})}
+		vouched: c.vouched, now: c.now, random: rand.Reader, log: component(c.log, "hello"), first: make(chan struct{}), news: make(chan struct{}, 1)}
 	c.vouched(false)
 	return nil
 }
