@@ -71,7 +71,7 @@ func sections() []section {
 		}},
 		{"People and programs", []verb{
 			{"login", "[ADDRESS]", "log in to a fleet on other hosts", (*command).login},
-			{"logout", "", "end that", (*command).logout},
+			{"logout", "", "log out: the token that login has made ends", (*command).logout},
 			{"user add", "NAME", "add a user", (*command).userAdd},
 			{"user list", "", "list the users", (*command).userList},
 			{"user remove", "NAME", "remove a user, with sessions and API tokens", (*command).userRemove},
