@@ -36,7 +36,9 @@ import (
 type inProcess struct {
 	t   *testing.T
 	log lockedBuffer
-	dir string // state folders, sockets, tokens: short, for the sockets' sake
+	// level is the least that is logged, for those that start from then on.
+	level slog.Level
+	dir   string // state folders, sockets, tokens: short, for the sockets' sake
 
 	control, data int // ports: coordinatord's, TCP and UDP, and collectord's
 	machines      map[string]*machine
@@ -144,7 +146,7 @@ func start[C config.Validator](f *inProcess, key string, spec process.Spec[C], c
 	f.t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	ready, done := make(chan struct{}), make(chan error, 1)
-	log := slog.New(slog.NewTextHandler(&f.log, nil)).With("daemon", spec.Name, "of", key)
+	log := slog.New(slog.NewTextHandler(&f.log, &slog.HandlerOptions{Level: f.level})).With("daemon", spec.Name, "of", key)
 	go func() { done <- process.Embed(ctx, spec, cfg, log, func() { close(ready) }) }()
 	stop := sync.OnceFunc(func() {
 		cancel()
