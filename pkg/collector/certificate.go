@@ -117,6 +117,9 @@ func (c *certificate) attempt(ctx context.Context) error {
 	failure := c.issue(ctx, c.name, true)
 	switch {
 	case failure == nil:
+		if err == nil {
+			c.log.Warn("the stored certificate was of another fleet, it is replaced", "was", stored.Identity().String())
+		}
 		c.log.Info("certificate got from coordinatord", logkey.Path, c.files.Cert)
 		c.credentials, err = trust.Load(c.files, c.now)
 		return err

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -74,11 +75,16 @@ func openStore(t *testing.T, cfg store.Config) *store.Store {
 // rest is idle.
 func newCollector(t *testing.T, fleet *trusttest.Fleet, o *office, change ...func(*Config)) *collector {
 	t.Helper()
+	return newCollectorThatLogs(t, quiet(), fleet, o, change...)
+}
+
+func newCollectorThatLogs(t *testing.T, log *slog.Logger, fleet *trusttest.Fleet, o *office, change ...func(*Config)) *collector {
+	t.Helper()
 	cfg := loopback(t, fleet.Files(trust.RoleCollector, "hq"))
 	for _, one := range change {
 		one(&cfg)
 	}
-	c := &collector{cfg: cfg, hostname: "hq", build: daemon.Build{Version: "v1"}, log: quiet(), now: time.Now,
+	c := &collector{cfg: cfg, hostname: "hq", build: daemon.Build{Version: "v1"}, log: log, now: time.Now,
 		teardown: daemon.NewTeardown(quiet()), situation: &situation{tell: func(string) {}}}
 	t.Cleanup(func() {
 		if err := c.teardown.Run(context.Background()); err != nil {

@@ -128,6 +128,54 @@ func TestADayOfAUser(t *testing.T) {
 	}
 }
 
+// TestSecretsAreNowhere but in the answer that makes them: they are planted, used
+// rightly and wrongly, and looked for.
+func TestSecretsAreNowhere(t *testing.T) {
+	const password, guess = "planted horse battery", "planted wrong password"
+	o, log := newOffice(), &words{}
+	o.secret = "cloudless-admin-planted"
+	c := newCollectorThatLogs(t, log.logger(), trusttest.New(t, "lab"), o)
+	withUser(t, c, "alice", password, true)
+	b := c.browser(t)
+	answers := b.want(401, http.MethodPost, api.PathLogin, api.Login{Name: "alice", Password: guess})
+	answers += b.want(401, http.MethodPost, api.PathLogin, api.Login{Name: password, Password: "x"}) // in the wrong field
+	answers += b.want(200, http.MethodPost, api.PathLogin, api.Login{Name: "admin", Password: o.secret})
+	answers += b.want(200, http.MethodPost, api.PathLogin, api.Login{Name: "alice", Password: password})
+	session := b.cookie.Value
+	var made api.APITokenCreated
+	if err := json.Unmarshal([]byte(b.want(200, http.MethodPost, api.PathAPITokens, api.APITokenRequest{Name: "script", Scope: api.ScopeRead})), &made); err != nil {
+		t.Fatal(err)
+	}
+	answers += b.want(200, http.MethodGet, api.PathAPITokens, nil)
+	answers += b.want(200, http.MethodGet, api.PathUsers, nil)
+	answers += b.want(200, http.MethodGet, api.PathMe, nil)
+	b.token = made.Token + "x"
+	answers += b.want(401, http.MethodGet, api.PathMe, nil)
+	b.token = made.Token
+	answers += b.want(403, http.MethodGet, api.PathWebAudit, nil)
+	answers += b.want(200, http.MethodGet, api.PathMe, nil)
+
+	stored := ""
+	for _, name := range []string{auditFile, people.UsersFile, people.TokensFile} {
+		data, err := os.ReadFile(c.cfg.inState(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored += string(data)
+	}
+	for _, secret := range []string{password, guess, o.secret, session, made.Token, strings.TrimPrefix(made.Token, api.APITokenPrefix)} {
+		if strings.Contains(answers, secret) {
+			t.Errorf("an answer holds %q", secret)
+		}
+		if strings.Contains(stored, secret) {
+			t.Errorf("a file holds %q", secret)
+		}
+		if log.count(secret) > 0 {
+			t.Errorf("the log holds %q", secret)
+		}
+	}
+}
+
 func TestGuessesAreLockedOut(t *testing.T) {
 	c := newCollector(t, trusttest.New(t, "lab"), newOffice(), func(cfg *Config) { cfg.People.LockAfter = 2 })
 	withUser(t, c, "alice", "correct horse", true)

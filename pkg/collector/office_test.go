@@ -289,7 +289,9 @@ func (w *words) Write(b []byte) (int, error) {
 	return w.text.Write(b)
 }
 
-func (w *words) logger() *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+func (w *words) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
 
 // count is how many lines hold text.
 func (w *words) count(text string) int {
