@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
+	"github.com/cloudless-fleet/cloudless/pkg/audit"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/home"
@@ -295,17 +296,27 @@ func (f *fleet) listed() (map[string]api.Worker, error) {
 }
 
 // query evaluates an expression and returns the samples.
-func (f *fleet) query(expr string) ([]api.Sample, error) {
+func (f *fleet) query(expr string) ([]api.Sample, error) { return f.queryOn(f.hq, expr) }
+
+func (f *fleet) queryOn(h *host, expr string) ([]api.Sample, error) {
 	var answer struct {
 		Result []api.Sample `json:"result"`
 	}
-	err := f.ask(&answer, "query", expr)
+	err := f.askOn(h, &answer, "query", expr)
 	return answer.Result, err
 }
 
+// audited reads the audit log of a server, oldest first.
+func (f *fleet) audited(h *host, daemon string) []audit.Entry {
+	f.t.Helper()
+	return readAudit(f.t, filepath.Join(f.state(h, daemon), "audit.jsonl"))
+}
+
 // value evaluates an expression that must give one sample.
-func (f *fleet) value(expr string) (float64, error) {
-	samples, err := f.query(expr)
+func (f *fleet) value(expr string) (float64, error) { return f.valueOn(f.hq, expr) }
+
+func (f *fleet) valueOn(h *host, expr string) (float64, error) {
+	samples, err := f.queryOn(h, expr)
 	if err == nil && len(samples) != 1 {
 		err = fmt.Errorf("%s: %d samples, want 1", expr, len(samples))
 	}

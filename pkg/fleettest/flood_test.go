@@ -6,16 +6,10 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
@@ -79,16 +73,7 @@ func TestAFloodOfRubbishStopsNobody(t *testing.T) {
 
 	f.eventually(keepAlive+slack, "honest workers are still registered", f.inState(model.Registered, "w1", "w2"))
 	f.eventually(keepAlive+slack, "their frames still arrive", f.flowing("w1", "w2"))
-	for key, after := range f.costs() {
-		was := before[key]
-		if grown := after.memory - was.memory; grown > floodMemory {
-			t.Errorf("%s: memory has grown by %d MiB, from %d", key, grown>>20, was.memory>>20)
-		}
-		if grown := after.log - was.log; grown > floodLog {
-			t.Errorf("%s: logged %d KiB", key, grown>>10)
-		}
-		t.Logf("%s: memory %d -> %d KiB, log %d -> %d KiB", key, was.memory>>10, after.memory>>10, was.log>>10, after.log>>10)
-	}
+	f.costLittle(before)
 }
 
 // cost is what a running daemon takes of its host.
@@ -100,6 +85,22 @@ func (f *fleet) costs() map[string]cost {
 		all[key] = cost{d.resident(f.t), d.logged()}
 	}
 	return all
+}
+
+// costLittle compares the daemons that ran before a flood with what they cost now.
+func (f *fleet) costLittle(before map[string]cost) {
+	f.t.Helper()
+	after := f.costs()
+	for key, was := range before {
+		now := after[key]
+		if grown := now.memory - was.memory; grown > floodMemory {
+			f.t.Errorf("%s: memory has grown by %d MiB, from %d", key, grown>>20, was.memory>>20)
+		}
+		if grown := now.log - was.log; grown > floodLog {
+			f.t.Errorf("%s: logged %d KiB", key, grown>>10)
+		}
+		f.t.Logf("%s: memory %d -> %d KiB, log %d -> %d KiB", key, was.memory>>10, now.memory>>10, was.log>>10, now.log>>10)
+	}
 }
 
 // counted waits until a counter has risen for every one of the reasons.
@@ -164,36 +165,6 @@ func (h *host) flood(t *testing.T, to netip.AddrPort, datagram func(i int) []byt
 			<-pause.C
 		}
 	}
-}
-
-// dial connects from inside the host's network namespace. The socket stays
-// there when the thread has gone back.
-func (h *host) dial(t *testing.T, network, addr string) net.Conn {
-	t.Helper()
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with its foreign namespace
-		ns, err := os.Open(filepath.Join("/run/netns", h.ns))
-		if err == nil {
-			defer ns.Close()
-			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-		}
-		if err != nil {
-			done <- result{nil, err}
-			return
-		}
-		conn, err := net.DialTimeout(network, addr, 10*time.Second)
-		done <- result{conn, err}
-	}()
-	got := <-done
-	if got.err != nil {
-		t.Fatalf("%s: dial %s %s: %v", h.name, network, addr, got.err)
-	}
-	return got.conn
 }
 
 // plainRubbish connects and sends what is no TLS.

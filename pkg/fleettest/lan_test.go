@@ -3,25 +3,31 @@ package fleettest
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // lan is an Ethernet segment of its own: a bridge in a network namespace, to
 // which hosts are plugged.
 type lan struct {
 	t      *testing.T
-	prefix string // of every namespace name, unique to the test process
+	prefix string // of every namespace name, unique on this machine
 	sw     string // namespace that holds the bridge
 	subnet netip.Prefix
 	hosts  int
 }
 
-// newLAN makes a segment for the subnet and takes it down after the test.
+// newLAN makes a segment for the subnet, which no other test has, and takes it
+// down after the test.
 func newLAN(t *testing.T, subnet string) *lan {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -30,19 +36,26 @@ func newLAN(t *testing.T, subnet string) *lan {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("the fleet test needs the command ip (Debian package iproute2)")
 	}
-	l := &lan{t: t, prefix: fmt.Sprintf("cl%d-", os.Getpid()), subnet: netip.MustParsePrefix(subnet)}
+	prefix := netip.MustParsePrefix(subnet)
+	bytes := prefix.Addr().As4()
+	l := &lan{t: t, prefix: fmt.Sprintf("cl%d-%d.%d-", os.Getpid(), bytes[1], bytes[2]), subnet: prefix}
 	l.sw = l.namespace("sw")
 	l.ip("-n", l.sw, "link", "add", "br0", "type", "bridge")
 	l.ip("-n", l.sw, "link", "set", "br0", "up")
 	return l
 }
 
+// hub makes every host hear everything, as on a wire that somebody has tapped.
+func (l *lan) hub() { l.ip("-n", l.sw, "link", "set", "br0", "type", "bridge", "ageing_time", "0") }
+
 // host is one machine on the segment.
 type host struct {
 	lan  *lan
-	name string
+	name string // in the test
 	ns   string
 	addr netip.Addr
+	// hostname is what the machine calls itself: its name, unless it is set.
+	hostname string
 	// machineID is a file: what /etc/machine-id is on the host.
 	machineID string
 }
@@ -55,7 +68,7 @@ func (l *lan) plug(name string) *host {
 	for range l.hosts {
 		addr = addr.Next()
 	}
-	h := &host{lan: l, name: name, ns: l.namespace(name), addr: addr, machineID: filepath.Join(l.t.TempDir(), "machine-id")}
+	h := &host{lan: l, name: name, hostname: name, ns: l.namespace(name), addr: addr, machineID: filepath.Join(l.t.TempDir(), "machine-id")}
 	if err := os.WriteFile(h.machineID, []byte(machineID(name)+"\n"), 0o444); err != nil {
 		l.t.Fatal(err)
 	}
@@ -82,9 +95,17 @@ func (l *lan) namespace(name string) string {
 
 func (l *lan) ip(args ...string) {
 	l.t.Helper()
-	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+	l.output(args...)
+}
+
+// output runs ip and returns what it printed.
+func (l *lan) output(args ...string) string {
+	l.t.Helper()
+	out, err := exec.Command("ip", args...).CombinedOutput()
+	if err != nil {
 		l.t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
 	}
+	return string(out)
 }
 
 // enter is a shell script that makes a process one of the host: its arguments are
@@ -101,7 +122,7 @@ exec "$@"`
 // command prepares a program that runs on the host: in its network namespace,
 // under its host name, with its machine id, and with /sys showing its own devices.
 func (h *host) command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	full := append([]string{"netns", "exec", h.ns, "unshare", "--uts", "sh", "-c", enter, h.name, h.machineID, program}, args...)
+	full := append([]string{"netns", "exec", h.ns, "unshare", "--uts", "sh", "-c", enter, h.hostname, h.machineID, program}, args...)
 	return exec.CommandContext(ctx, "ip", full...)
 }
 
@@ -113,4 +134,38 @@ func (h *host) output(program string, args ...string) string {
 		h.lan.t.Fatalf("%s: %s %s: %v: %s", h.name, program, strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// inside calls do on a thread in the host's network namespace. Sockets that it
+// opens stay there.
+func (h *host) inside(t *testing.T, do func() error) error {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its foreign namespace
+		ns, err := os.Open(filepath.Join("/run/netns", h.ns))
+		if err == nil {
+			defer ns.Close()
+			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+		}
+		if err == nil {
+			err = do()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// dial connects from the host.
+func (h *host) dial(t *testing.T, network, addr string) net.Conn {
+	t.Helper()
+	var conn net.Conn
+	err := h.inside(t, func() (err error) {
+		conn, err = net.DialTimeout(network, addr, 10*time.Second)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%s: dial %s %s: %v", h.name, network, addr, err)
+	}
+	return conn
 }
