@@ -83,7 +83,9 @@ func (c *coordinator) routes(cfg ControlConfig, log *slog.Logger) *http.ServeMux
 	}, log, c.now)
 	handlers.Register(mux, c.http.Wrap)
 	handlers.RegisterTrust(mux, c.http.Wrap, collectorFeed{c}, control.TrustRoles{Revocations: allowCollectors, Hello: allowCollectors})
-	admin.New(office{c}, actor, log).Register(mux, api.PrefixAdminCoordinator, c.http.Wrap)
+	rule := ruleOf(cfg)
+	gate := admin.Gate{Rule: rule.rule, CollectorUser: rule.collectorUser, Refuse: c.revoked.Check}
+	admin.New(office{c}, gate.Authorize, log).Register(mux, api.PrefixAdminCoordinator, c.http.Wrap)
 	return mux
 }
 

@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/audit"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/registry"
-	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/token"
 )
 
@@ -23,43 +21,6 @@ import (
 type office struct{ *coordinator }
 
 var _ admin.Office = office{}
-
-// actor says who administers, for package admin: people, or collectors. What
-// collectord passes on it does in the name of a person, whom its header names.
-func actor(r *http.Request) (admin.Actor, bool) {
-	who := callerIn(r.Context())
-	by := admin.Actor{Who: who.name, From: who.from(), Local: who.local}
-	switch {
-	case who.role == trust.RoleOperator:
-		if !who.local {
-			by.Who = "operator " + who.identity.Name
-		}
-		// A collectord that runs as an administrator of this host asks for itself
-		// by the only path that nobody else has a use for.
-		by.Collector = who.local && r.URL.Path == api.PrefixAdminCoordinator+api.PathAdminWeb
-		return by, true
-	case who.role == trust.RoleCollector:
-		if !who.local {
-			by.Who = "collectord " + who.identity.Name
-		}
-		person := r.Header.Get(api.HeaderActor)
-		if person == "" || who.leaf == nil {
-			by.Collector = true
-			return by, true
-		}
-		return inNameOf(person, by), true
-	}
-	return by, false
-}
-
-// inNameOf reads "alice from 192.0.2.7".
-func inNameOf(person string, by admin.Actor) admin.Actor {
-	name, from, found := strings.Cut(person, " from ")
-	if !found {
-		from = by.From
-	}
-	return admin.Actor{Who: "user " + clip(name), From: clip(from) + " by " + by.Who}
-}
 
 // officeError says which kind of answer an error of the desk is.
 func officeError(err error) error {
@@ -87,9 +48,6 @@ func personOf(by admin.Actor) string {
 	}
 	return by.Who
 }
-
-// clip bounds the words of another daemon; the audit log cleans them.
-func clip(text string) string { return text[:min(len(text), 100)] }
 
 // entry begins an entry of the audit log.
 func entry(by admin.Actor, what, on string, err error) audit.Entry {
@@ -203,7 +161,8 @@ func (o office) CheckSecret(_ context.Context, _ admin.Actor, secret string) (bo
 	return o.home.CheckAdmin(secret), nil
 }
 
-// workerNamed finds a worker by its id or its instance name.
+// workerNamed finds a worker by its id or its instance name; one that has not
+// registered yet has none, and is found by its host name.
 func (o office) workerNamed(name string) (model.WorkerID, error) {
 	if id, err := model.ParseWorkerID(name); err == nil {
 		return id, nil
@@ -213,7 +172,19 @@ func (o office) workerNamed(name string) (model.WorkerID, error) {
 			return w.ID, nil
 		}
 	}
-	return model.WorkerID{}, reply.Because(reply.ErrNotFound, "there is no worker %q", name)
+	var found []model.WorkerID
+	for _, m := range o.desk.Members() {
+		if strings.EqualFold(m.Hostname, name) {
+			found = append(found, m.ID)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return model.WorkerID{}, reply.Because(reply.ErrNotFound, "there is no worker %q", name)
+	case 1:
+		return found[0], nil
+	}
+	return model.WorkerID{}, reply.Because(reply.ErrConflict, "%d members have the host name %q: name the one by its id", len(found), name)
 }
 
 // row is a member as the API shows it.

@@ -64,9 +64,9 @@ func TestWhoMayAdminister(t *testing.T) {
 	f("root by the socket", h.admin(), 200, 200, 200, 200, 200, 200, 200)
 	f("operator", h.adminAs(h.member(trust.RoleOperator, "me")), 200, 200, 200, 200, 200, 403, 403)
 	f("collectord for itself", hq, 403, 200, 403, 403, 200, 200, 403)
-	f("collectord for a person", hq.As("alice from 192.0.2.7"), 200, 200, 200, 200, 200, 403, 403)
+	f("collectord for a person", hq.As("user alice from 192.0.2.7"), 200, 200, 200, 200, 200, 403, 403)
 	f("worker", h.adminAs(h.member(trust.RoleWorker, id(1).String())), 403, 403, 403, 403, 403, 403, 403)
-	f("worker for a person", h.adminAs(h.member(trust.RoleWorker, id(1).String())).As("alice from 192.0.2.7"), 403, 403, 403, 403, 403, 403, 403)
+	f("worker for a person", h.adminAs(h.member(trust.RoleWorker, id(1).String())).As("user alice from 192.0.2.7"), 403, 403, 403, 403, 403, 403, 403)
 	f("another coordinator", h.adminAs(h.member(trust.RoleCoordinator, "hq")), 403, 403, 403, 403, 403, 403, 403)
 
 	var who []string

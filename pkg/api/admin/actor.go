@@ -74,7 +74,8 @@ func onBehalf(collector Actor, header http.Header) (Actor, bool) {
 	if err != nil {
 		return collector, false
 	}
-	return Actor{Who: who, From: from}, true
+	// The collector stands behind its word: it is named, too.
+	return Actor{Who: who, From: from + " by " + collector.Who}, true
 }
 
 // maxActor bounds HeaderActor, in bytes.

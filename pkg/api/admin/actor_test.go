@@ -82,8 +82,8 @@ func TestWhoAdministratesByCertificate(t *testing.T) {
 	f(trust.RoleOperator, "bob", "", Actor{Who: "operator bob", From: here}, true)
 	f(trust.RoleOperator, "bob", "root from here", Actor{Who: "operator bob", From: here}, true)
 	f(trust.RoleCollector, "monitor", "", Actor{Who: "collectord monitor", From: here, Collector: true}, true)
-	f(trust.RoleCollector, "monitor", "user alice from 192.0.2.7", Actor{Who: "user alice", From: "192.0.2.7"}, true)
-	f(trust.RoleCollector, "monitor", "token 01 of x from y from 192.0.2.7", Actor{Who: "token 01 of x from y", From: "192.0.2.7"}, true)
+	f(trust.RoleCollector, "monitor", "user alice from 192.0.2.7", Actor{Who: "user alice", From: "192.0.2.7 by collectord monitor"}, true)
+	f(trust.RoleCollector, "monitor", "token 01 of x from y from 192.0.2.7", Actor{Who: "token 01 of x from y", From: "192.0.2.7 by collectord monitor"}, true)
 	for _, bad := range []string{"alice", " from x", "alice from ", "a|b", "é from x", strings.Repeat("a", maxActor) + " from x"} {
 		f(trust.RoleCollector, "monitor", bad, Actor{Who: "collectord monitor", From: here}, false)
 	}
@@ -123,7 +123,7 @@ func TestWhoAdministratesByTheSocket(t *testing.T) {
 		{Gate{Rule: local.Rule{Users: []string{"77701"}}}, local.Caller{UID: 77701, Name: "eve"}, "", Actor{Who: "eve"}, true},
 		{Gate{Rule: local.Rule{AdminGroup: "77702"}}, local.Caller{UID: 77701, Groups: []uint32{77702}, Name: "eve"}, "", Actor{Who: "eve"}, true},
 		{Gate{CollectorUser: "77703"}, local.Caller{UID: 77703, Name: "col"}, "", Actor{Who: "col", Collector: true}, true},
-		{Gate{CollectorUser: "77703"}, local.Caller{UID: 77703, Name: "col"}, "user alice from x", Actor{Who: "user alice", From: "x"}, true},
+		{Gate{CollectorUser: "77703"}, local.Caller{UID: 77703, Name: "col"}, "user alice from x", Actor{Who: "user alice", From: "x by col"}, true},
 		// The one user of a trial runs everything: he stays an administrator.
 		{Gate{CollectorUser: "0"}, local.Caller{UID: 0, Name: "root"}, "", Actor{Who: "root"}, true},
 	} {
