@@ -197,7 +197,8 @@ func TestTheCollectorPassesOn(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: got %d, want %d", call.name, got, want)
 		}
-		if want == http.StatusOK && (office.last() != call.asked || office.by != alice) {
+		passedOn := Actor{Who: alice.Who, From: alice.From + " by " + ofItself.Who}
+		if want == http.StatusOK && (office.last() != call.asked || office.by != passedOn) {
 			t.Errorf("%s: the office heard %q by %+v, want %q", call.name, office.last(), office.by, call.asked)
 		}
 	}
