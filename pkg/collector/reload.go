@@ -14,6 +14,7 @@ import (
 // tells of it.
 func (c *collector) reloads(p *daemon.Process[Config]) {
 	p.OnReload(daemon.Reloader[Config]{Name: "certificates", Keys: []string{"web.cert", "web.key"}, Prepare: c.prepareReload})
+	p.OnReloaded(c.tellReload)
 }
 
 // prepareReload reads the certificates again: connections made after apply show
@@ -31,7 +32,6 @@ func (c *collector) prepareReload(_ context.Context, next Config) (apply func(),
 		err = errors.Join(err, model.Fieldf("web.cert", "whether collectord has a certificate of its own for browsers is settled at its start"))
 	}
 	if err != nil {
-		c.tellReload(audit.Entry{What: audit.ReloadFailed, Detail: err.Error()})
 		return nil, err
 	}
 	return func() {
@@ -40,15 +40,13 @@ func (c *collector) prepareReload(_ context.Context, next Config) (apply func(),
 			web()
 		}
 		c.renewed()
-		c.tellReload(audit.Entry{What: audit.Reload, OK: true})
 	}, nil
 }
 
-// tellReload writes to the audit log. What is wrong with that does not stop a
-// reload: the log says it.
-func (c *collector) tellReload(e audit.Entry) {
-	e.Who = "signal"
-	if err := c.audit.Append(e); err != nil {
+// tellReload writes how a reload ended into the audit log. What is wrong with
+// that does not stop a reload: the log says it.
+func (c *collector) tellReload(err error) {
+	if err := c.audit.Append(audit.ReloadEntry(err)); err != nil {
 		c.log.Error("reload is not in the audit log", logkey.Err, err)
 	}
 }

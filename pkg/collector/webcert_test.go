@@ -150,6 +150,7 @@ func TestAnOwnCertificateForBrowsers(t *testing.T) {
 		if err == nil {
 			apply()
 		}
+		c.tellReload(err)
 		return err
 	}
 	if err := reload(func(*Config) {}); err != nil || c.shown(t, "own.example").Equal(first) {

@@ -80,7 +80,7 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 	if err != nil {
 		return err
 	}
-	p.OnReload(c.noteReload())
+	p.OnReloaded(c.noteReload)
 	tcp, err := c.start(cfg, p.Log, p.Teardown, p.Go)
 	if err != nil {
 		return err
@@ -181,13 +181,9 @@ func (c *coordinator) introduce() {
 	}
 }
 
-// noteReload writes reloads into the audit log. It applies nothing itself.
-func (c *coordinator) noteReload() daemon.Reloader[Config] {
-	return daemon.Reloader[Config]{Name: "audit log", Prepare: func(context.Context, Config) (func(), error) {
-		return func() {
-			c.note(audit.Entry{What: audit.Reload, Who: model.DaemonCoordinator, OK: true, Detail: "by a signal"})
-		}, nil
-	}}
+// noteReload writes how a reload ended into the audit log.
+func (c *coordinator) noteReload(err error) {
+	c.note(audit.ReloadEntry(err))
 }
 
 func component(log *slog.Logger, name string) *slog.Logger {

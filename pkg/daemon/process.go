@@ -23,8 +23,9 @@ type Process[C any] struct {
 	readyOnce sync.Once
 	ready     chan struct{} // closed by Ready
 
-	mu        sync.Mutex // guards reloaders
+	mu        sync.Mutex // guards reloaders and reloaded
 	reloaders []Reloader[C]
+	reloaded  []func(error)
 
 	// Of the goroutine that reloads.
 	started C // what Run was called with
@@ -64,6 +65,15 @@ func (p *Process[C]) OnReload(r Reloader[C]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reloaders = append(p.reloaders, r)
+}
+
+// OnReloaded registers who is told how every reload ended, also one whose
+// configuration could not be read: nil when it was applied. It must not block for
+// long: the next reload waits for it.
+func (p *Process[C]) OnReloaded(tell func(err error)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reloaded = append(p.reloaded, tell)
 }
 
 // Watch has the service manager's watchdog restart the daemon when check

@@ -34,6 +34,7 @@ func (p *Process[C]) reloadNow(ctx context.Context) {
 	p.notify.reloading()
 	defer p.notify.ready()
 	changed, waiting, err := p.reload(ctx)
+	p.tellReloaded(err)
 	if err != nil {
 		p.Log.Error("configuration not reloaded, the old one stays")
 		for _, problem := range problemsOf(err) {
@@ -47,6 +48,15 @@ func (p *Process[C]) reloadNow(ctx context.Context) {
 		p.Log.Warn("settings wait for a restart", logkey.Keys, waiting)
 	}
 	p.Status("configuration reloaded")
+}
+
+func (p *Process[C]) tellReloaded(err error) {
+	p.mu.Lock()
+	tellers := slices.Clone(p.reloaded)
+	p.mu.Unlock()
+	for _, tell := range tellers {
+		tell(err)
+	}
 }
 
 // reload returns the keys that differ from the configuration before, and those

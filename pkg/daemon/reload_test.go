@@ -123,3 +123,20 @@ func TestReloadTellsWhatWaitsForARestart(t *testing.T) {
 		t.Errorf("back as it was: logged %s, want %s", got, want)
 	}
 }
+
+func TestEveryReloadIsToldOf(t *testing.T) {
+	b := newReloadBench(sampleConfig{})
+	b.follow("pipes")
+	var told []error
+	b.process.OnReloaded(func(err error) { told = append(told, err) })
+
+	b.process.reloadNow(t.Context())
+	b.next.Name = "no pipes"
+	b.process.reloadNow(t.Context())
+	b.loadErr = errors.New("sampled.toml:3: broken")
+	b.process.reloadNow(t.Context())
+
+	if len(told) != 3 || told[0] != nil || told[1] == nil || !errors.Is(told[2], b.loadErr) {
+		t.Errorf("told %v; want success, what a part could not follow, what could not be read", told)
+	}
+}
