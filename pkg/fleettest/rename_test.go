@@ -19,6 +19,8 @@ func TestARenamedAndReaddressedHostStaysTheSameWorker(t *testing.T) {
 	// A host that has lost its address cannot end its connections: what finds
 	// that out is set to be quick here.
 	f.write(settings(w1, "workerd"), f.read(settings(w1, "workerd"))+"[stream]\nping_interval = \"500ms\"\nidle_timeout = \"2s\"\nbackoff_max = \"1s\"\n")
+	// For as long as this a host keeps the name and address that it was seen with.
+	f.write(settings(f.hq, "coordinatord"), f.read(settings(f.hq, "coordinatord"))+"[registry]\nkeep_alive = \"2s\"\n")
 	f.startServers()
 	daemon := f.start(w1, "workerd")
 	f.eventually(2*probeInterval+3*slack, "the fleet works", f.flowing("w1"))
@@ -26,7 +28,7 @@ func TestARenamedAndReaddressedHostStaysTheSameWorker(t *testing.T) {
 
 	w1.rename(daemon, "renamed")
 	w1.readdress(netip.AddrFrom4([4]byte{10, 77, 8, 200}))
-	f.eventually(keepAlive+3*probeInterval+4*slack, "the fleet has its new name and address", func() error {
+	f.eventually(3*keepAlive+3*probeInterval+2*slack, "the fleet has its new name and address", func() error {
 		workers, err := f.listed()
 		if err != nil {
 			return err
