@@ -267,4 +267,7 @@ type CollectorWelcome struct {
 	// Bundle is the fleet's authorities, PEM, when they differ from the hello's.
 	Bundle string `json:"bundle,omitempty"`
 	Renew  bool   `json:"renew,omitempty"`
+	// AdminGeneration changes with the admin secret: who logged in by the former
+	// one is to be logged out.
+	AdminGeneration string `json:"admin_generation,omitempty"`
 }

@@ -328,3 +328,16 @@ func TestConnectionsOfTheSocketAreBounded(t *testing.T) {
 		t.Errorf("want room for one more after one has ended")
 	}
 }
+
+func TestANewAdminSecretLogsTheFormerOneOut(t *testing.T) {
+	o := newOffice()
+	o.secret = "the first secret of this fleet"
+	c := newCollector(t, trusttest.New(t, "lab"), o)
+	c.welcomed(api.CollectorWelcome{AdminGeneration: "1"})
+	b := c.browser(t)
+	b.want(200, http.MethodPost, api.PathLogin, api.Login{Name: people.AdminName, Password: o.secret})
+	c.welcomed(api.CollectorWelcome{AdminGeneration: "1"})
+	b.want(200, http.MethodGet, api.PathMe, nil)
+	c.welcomed(api.CollectorWelcome{AdminGeneration: "2"})
+	b.want(401, http.MethodGet, api.PathMe, nil)
+}

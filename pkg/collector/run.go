@@ -53,8 +53,11 @@ type collector struct {
 	beacon      *beacon
 	audit       diary
 	people      *visitors
-	transport   *controlTransport
-	clients     clients
+	// adminGeneration is which admin secret was in force at the last hello; of the
+	// beacon's goroutine.
+	adminGeneration string
+	transport       *controlTransport
+	clients         clients
 
 	store    *store.Store
 	view     *fleetView

@@ -159,7 +159,8 @@ func (c *collector) hello() api.CollectorHello {
 	return hello
 }
 
-// welcomed follows what the coordinator has answered.
+// welcomed follows what the coordinator has answered. The beacon calls it, once at
+// a time.
 func (c *collector) welcomed(w api.CollectorWelcome) {
 	if w.Bundle != "" {
 		if err := c.renewal.adopt(w.Bundle); err != nil {
@@ -169,6 +170,12 @@ func (c *collector) welcomed(w api.CollectorWelcome) {
 	if w.Renew {
 		c.renewal.soon()
 	}
+	if was := c.adminGeneration; was != "" && was != w.AdminGeneration {
+		if n := c.people.EndSessions(people.AdminName); n > 0 {
+			c.log.Info("the admin secret was made anew: who logged in by the former one is logged out", "sessions", n)
+		}
+	}
+	c.adminGeneration = w.AdminGeneration
 }
 
 func (c *collector) vouched(yes bool) {

@@ -50,7 +50,8 @@ func (f collectorFeed) Hello(ctx context.Context, _ string, addr netip.Addr, hel
 		return api.CollectorWelcome{}, err
 	}
 	present := f.home.bundle()
-	welcome := api.CollectorWelcome{Now: model.Millis(f.now().UnixMilli()), Voucher: voucher.String(), Authority: by, Until: until}
+	welcome := api.CollectorWelcome{Now: model.Millis(f.now().UnixMilli()), Voucher: voucher.String(), Authority: by, Until: until,
+		AdminGeneration: f.home.AdminGeneration()}
 	if hello.Bundle != present.digest {
 		welcome.Bundle = present.pem
 	}

@@ -15,6 +15,7 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -139,6 +140,12 @@ func (s *state) vouch(beacon ed25519.PublicKey, until time.Time) (packet.Voucher
 // depend on how much of it is right.
 func (a *Authority) CheckAdmin(secret string) bool {
 	return a.current.Load().manifest.Admin.matches(secret)
+}
+
+// AdminGeneration tells one admin secret from another, to who knows neither: it is
+// made of the salt, and changes with every ResetAdmin.
+func (a *Authority) AdminGeneration() string {
+	return hex.EncodeToString(a.current.Load().manifest.Admin.Salt[:8])
 }
 
 // ResetAdmin makes another admin secret, shown in AdminSecretFile. The former one
