@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
@@ -64,7 +65,7 @@ type Desk struct {
 	isRevoked func(model.WorkerID, trust.Fingerprint) bool
 	onSession func(model.WorkerID, model.BootID)
 	codeOf    func(ed25519.PublicKey) pairing.Code
-	disk      *disk
+	disk      *boltfile.File
 	keys      keys
 
 	wake    chan struct{} // somebody waits for a session; capacity 1
@@ -133,7 +134,7 @@ func Open(dir string, cfg Config, deps Deps) (*Desk, error) {
 func (d *Desk) adopt(l loaded) {
 	for _, bad := range l.damaged {
 		d.stats.Quarantined++
-		d.log.Warn("damaged admission entry set aside", "bucket", bad.bucket, logkey.Key, fmt.Sprintf("%x", bad.key), logkey.Err, bad.err)
+		d.log.Warn("damaged admission entry set aside", "bucket", bad.Bucket, logkey.Key, fmt.Sprintf("%x", bad.Key), logkey.Err, bad.Err)
 	}
 	now := d.now()
 	for i := range l.members {
@@ -157,7 +158,7 @@ func (d *Desk) adopt(l loaded) {
 		d.book.add(a)
 	}
 	d.trimLocked()
-	d.log.Info("admission opened", logkey.Path, d.disk.path, "members", len(d.members), "tokens", len(d.tokens),
+	d.log.Info("admission opened", logkey.Path, d.disk.Path(), "members", len(d.members), "tokens", len(d.tokens),
 		"pending", d.book.waiting.Len(), "rejected", d.book.rejected.Len(), "damaged", len(l.damaged))
 }
 
@@ -175,7 +176,7 @@ func (d *Desk) Close() error {
 	if !first {
 		return nil
 	}
-	return errors.Join(d.save(true), d.disk.close())
+	return errors.Join(d.save(true), d.disk.Close())
 }
 
 // Key is the key that a member was let in with; nil: no such member. It must not

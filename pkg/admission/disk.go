@@ -2,17 +2,13 @@ package admission
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/token"
 )
@@ -20,235 +16,94 @@ import (
 // FileName is the desk's file in the state folder of the coordinator.
 const FileName = "admission.db"
 
-// ErrLocked says that another process has the file open.
-var ErrLocked = errors.New("in use by another process (is a coordinator already running?)")
-
-// Names of the buckets and keys in the file; see docs/formats/admission.md.
+// Names of the buckets in the file; see docs/formats/admission.md.
 const (
-	bucketMeta       = "meta"
-	bucketMembers    = "members"
-	bucketTokens     = "tokens"
-	bucketUses       = "uses"
-	bucketPending    = "pending"
-	bucketQuarantine = "quarantine"
-	keyFormat        = "format" // 8 bytes big endian: formatVersion
+	bucketMembers = "members"
+	bucketTokens  = "tokens"
+	bucketUses    = "uses"
+	bucketPending = "pending"
 
 	formatVersion = 1
 )
-
-// disk is the file. Safe for concurrent use, as bbolt is.
-type disk struct {
-	path string
-	db   *bbolt.DB
-}
-
-// damage is one entry that was set aside.
-type damage struct {
-	bucket string
-	key    []byte
-	err    error
-}
 
 // loaded is what the file holds.
 type loaded struct {
 	members []storedMember
 	tokens  []token.Record // with their uses
 	pending []*applicant
-	damaged []damage
+	damaged []boltfile.Damage
 }
 
-// openDisk opens or makes the file in dir and reads all of it. A file that is
-// damaged as a whole is left as it is, with ErrDamaged; a single damaged entry
-// is moved to the quarantine bucket.
-func openDisk(dir string, lockTimeout time.Duration) (d *disk, l loaded, err error) {
-	path := filepath.Join(dir, FileName)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, loaded{}, fmt.Errorf("open admission: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("open admission %q: %w", path, err)
-		}
-	}()
-	err = guarded(func() (err error) {
-		d, l, err = openFile(path, lockTimeout)
-		return err
-	})
-	switch {
-	case err == nil:
-		return d, l, syncDir(dir)
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, loaded{}, ErrLocked
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
-		err = fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if errors.Is(err, ErrDamaged) {
-		err = fmt.Errorf("%w; restore it from a backup, or move it aside: then every worker has to be admitted anew", err)
-	}
-	return nil, loaded{}, err
+// openDisk opens or makes the file in dir and reads all of it.
+func openDisk(dir string, lockTimeout time.Duration) (d *boltfile.File, l loaded, err error) {
+	layout := boltfile.Layout{Name: "admission", Version: formatVersion, Buckets: []string{bucketMembers, bucketTokens, bucketUses, bucketPending},
+		Remedy: "restore it from a backup, or move it aside: then every worker has to be admitted anew"}
+	d, l.damaged, err = boltfile.Open(filepath.Join(dir, FileName), layout, lockTimeout, l.read)
+	return d, l, err
 }
 
-// guarded turns the panics with which bbolt meets a damaged page, and the fault
-// of reading past the end of a truncated file, into ErrDamaged.
-func guarded(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, cause)
-		}
-	}()
-	return f()
-}
-
-func openFile(path string, lockTimeout time.Duration) (*disk, loaded, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
-	if err != nil {
-		return nil, loaded{}, err
-	}
-	var l loaded
-	opened := false
-	defer func() { // on panics too, or the lock would stay
-		if !opened {
-			db.Close()
-		}
-	}()
-	if err := db.View(func(tx *bbolt.Tx) error { return checkSize(tx, path) }); err != nil {
-		return nil, loaded{}, err
-	}
-	if err := db.Update(func(tx *bbolt.Tx) error {
-		if err := checkFormat(tx); err != nil {
-			return err
-		}
-		return l.read(tx)
-	}); err != nil {
-		return nil, loaded{}, err
-	}
-	opened = true
-	return &disk{path: path, db: db}, l, nil
-}
-
-func checkSize(tx *bbolt.Tx, path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if info.Size() < tx.Size() {
-		return fmt.Errorf("%w: %d bytes long, want %d", ErrDamaged, info.Size(), tx.Size())
-	}
-	return nil
-}
-
-// checkFormat refuses newer files and prepares a new one.
-func checkFormat(tx *bbolt.Tx) error {
-	for _, name := range []string{bucketMeta, bucketMembers, bucketTokens, bucketUses, bucketPending, bucketQuarantine} {
-		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
-			return err
-		}
-	}
-	meta := tx.Bucket([]byte(bucketMeta))
-	switch version := meta.Get([]byte(keyFormat)); {
-	case version == nil:
-		return meta.Put([]byte(keyFormat), binary.BigEndian.AppendUint64(nil, formatVersion))
-	case len(version) != 8:
-		return fmt.Errorf("%w: format version of %d bytes", ErrDamaged, len(version))
-	case binary.BigEndian.Uint64(version) > formatVersion:
-		return fmt.Errorf("%w: format %d, known is %d", ErrNewerFormat, binary.BigEndian.Uint64(version), formatVersion)
-	}
-	return nil
-}
-
-// read takes everything over and moves damaged entries to the quarantine.
-func (l *loaded) read(tx *bbolt.Tx) error {
-	*l = loaded{}
+// read takes everything over, uses after the tokens that they are of.
+func (l *loaded) read(r *boltfile.Reader) error {
 	records := make(map[token.ID]token.Record)
-	steps := []struct {
-		bucket string
-		take   func(key, value []byte) error
-	}{
-		{bucketMembers, func(key, value []byte) error {
-			m, err := parseMember(value)
-			if err == nil && (len(key) != len(m.ID) || model.WorkerID(key) != m.ID) {
-				err = fmt.Errorf("%w: holds member %v", ErrDamaged, m.ID)
-			}
-			if err == nil {
-				l.members = append(l.members, m)
-			}
-			return err
-		}},
-		{bucketTokens, func(key, value []byte) error {
-			record, err := parseToken(value)
-			if err == nil && (len(key) != len(record.ID) || token.ID(key) != record.ID) {
-				err = fmt.Errorf("%w: holds token %v", ErrDamaged, record.ID)
-			}
-			if err == nil {
-				records[record.ID] = record
-			}
-			return err
-		}},
-		{bucketUses, func(key, value []byte) error {
-			use, err := parseUse(key, value)
-			if err != nil {
-				return err
-			}
-			record, known := records[use.token]
-			if !known || record.UsesLeft+len(record.Uses) >= token.MaxUses {
-				return fmt.Errorf("%w: use of a token that is not there, or that has too many", ErrDamaged)
-			}
-			record.Uses = append(record.Uses, use.Use)
-			records[use.token] = record
-			return nil
-		}},
-		{bucketPending, func(key, value []byte) error {
-			a, err := parsePending(value)
-			if err == nil && !bytes.Equal(key, a.Key) {
-				err = fmt.Errorf("%w: holds another key", ErrDamaged)
-			}
-			if err == nil {
-				l.pending = append(l.pending, a)
-			}
-			return err
-		}},
-	}
-	for _, step := range steps {
-		if err := l.readBucket(tx, step.bucket, step.take); err != nil {
+	err := r.Each(bucketMembers, func(key, value []byte) error {
+		m, err := parseMember(value)
+		if err != nil {
 			return err
 		}
+		if !bytes.Equal(key, m.ID[:]) {
+			return fmt.Errorf("%w: holds member %v", ErrDamaged, m.ID)
+		}
+		l.members = append(l.members, m)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = r.Each(bucketTokens, func(key, value []byte) error {
+		record, err := parseToken(value)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(key, record.ID[:]) {
+			return fmt.Errorf("%w: holds token %v", ErrDamaged, record.ID)
+		}
+		records[record.ID] = record
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = r.Each(bucketUses, func(key, value []byte) error {
+		use, err := parseUse(key, value)
+		if err != nil {
+			return err
+		}
+		record, known := records[use.token]
+		if !known || record.UsesLeft+len(record.Uses) >= token.MaxUses {
+			return fmt.Errorf("%w: use of a token that is not there, or that has too many", ErrDamaged)
+		}
+		record.Uses = append(record.Uses, use.Use)
+		records[use.token] = record
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, record := range records {
 		sortUses(record.Uses)
 		l.tokens = append(l.tokens, record)
 	}
-	return l.setAside(tx)
-}
-
-func (l *loaded) readBucket(tx *bbolt.Tx, name string, take func(key, value []byte) error) error {
-	return tx.Bucket([]byte(name)).ForEach(func(key, value []byte) error {
-		err := take(key, value)
-		if errors.Is(err, ErrNewerFormat) {
-			return fmt.Errorf("%s %x: %w", name, key, err)
-		}
+	return r.Each(bucketPending, func(key, value []byte) error {
+		a, err := parsePending(value)
 		if err != nil {
-			l.damaged = append(l.damaged, damage{bucket: name, key: bytes.Clone(key), err: err})
+			return err
 		}
+		if !bytes.Equal(key, a.Key) {
+			return fmt.Errorf("%w: holds another key", ErrDamaged)
+		}
+		l.pending = append(l.pending, a)
 		return nil
 	})
-}
-
-func (l *loaded) setAside(tx *bbolt.Tx) error {
-	quarantine := tx.Bucket([]byte(bucketQuarantine))
-	for _, bad := range l.damaged {
-		from := tx.Bucket([]byte(bad.bucket))
-		n, err := quarantine.NextSequence()
-		if err != nil {
-			return err
-		}
-		name := binary.BigEndian.AppendUint64(nil, n)
-		name = append(append(append(name, bad.bucket...), 0), bad.key...)
-		if err := errors.Join(quarantine.Put(name, bytes.Clone(from.Get(bad.key))), from.Delete(bad.key)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // changes are what one transaction writes: removals first, so that an id which
@@ -269,18 +124,11 @@ func (c *changes) empty() bool {
 	return len(c.goneMembers)+len(c.members)+len(c.goneTokens)+len(c.tokens)+len(c.uses)+len(c.gonePending)+len(c.pending) == 0
 }
 
-// write makes the changes durable: all or none of them.
-func (d *disk) write(c *changes) error {
-	err := d.db.Update(func(tx *bbolt.Tx) error {
-		if err := c.remove(tx); err != nil {
-			return err
-		}
-		return c.put(tx)
-	})
-	if err != nil {
-		return fmt.Errorf("write admission %q: %w", d.path, err)
+func (c *changes) write(tx *bbolt.Tx) error {
+	if err := c.remove(tx); err != nil {
+		return err
 	}
-	return nil
+	return c.put(tx)
 }
 
 func (c *changes) remove(tx *bbolt.Tx) error {
@@ -345,20 +193,4 @@ func (c *changes) put(tx *bbolt.Tx) error {
 		}
 	}
 	return nil
-}
-
-func (d *disk) close() error {
-	if err := d.db.Close(); err != nil {
-		return fmt.Errorf("close admission %q: %w", d.path, err)
-	}
-	return nil
-}
-
-// syncDir makes a newly created file's name durable.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/pairing"
@@ -104,7 +105,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 	open := func(dir string) error {
 		d, _, err := openDisk(dir, 10*time.Millisecond)
 		if err == nil {
-			d.close()
+			d.Close()
 		}
 		return err
 	}
@@ -152,7 +153,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer first.close()
+	defer first.Close()
 	if err := open(dir); !errors.Is(err, ErrLocked) {
 		t.Errorf("open twice: %v", err)
 	}
@@ -334,7 +335,7 @@ func TestValuesThatAreNone(t *testing.T) {
 }
 
 // resealed gives content that a fuzzer has made a checksum that matches.
-func resealed(content []byte) []byte { return appendValue(nil, content) }
+func resealed(content []byte) []byte { return boltfile.AppendValue(nil, content) }
 
 func FuzzParseMember(f *testing.F) {
 	m := sampleMember()

@@ -357,8 +357,7 @@ func TestNobodyIsToldBeforeTheDiskKnows(t *testing.T) {
 	o := newOffice(t, testConfig())
 	join, m, old := o.token(TokenSpec{Uses: 2}), machineOf(1), machineOf(2)
 	first := o.want(o.enrol(old, join), OutcomeAdmitted, "")
-	good := o.disk.db
-	if err := good.Close(); err != nil { // every transaction fails now
+	if err := o.disk.Close(); err != nil { // every transaction fails now
 		t.Fatal(err)
 	}
 	a := o.want(o.enrol(m, join), OutcomeRefused, "unavailable")
@@ -377,7 +376,7 @@ func TestNobodyIsToldBeforeTheDiskKnows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.disk.db = d.db
+	o.disk = d
 	if a := o.want(o.enrol(m, join), OutcomeAdmitted, ""); !a.New {
 		t.Error("nobody was told that it is new")
 	}

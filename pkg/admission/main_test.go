@@ -16,11 +16,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/authority"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/enrol"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/token"
+)
+
+// Of the file, as its tests speak of them.
+const (
+	bucketMeta       = boltfile.BucketMeta
+	bucketQuarantine = boltfile.BucketQuarantine
+	keyFormat        = boltfile.KeyFormat
+	valueVersion     = boltfile.ValueVersion
+	valueHeader      = boltfile.ValueHeader
 )
 
 // TestMain fails when a goroutine of this package outlives the tests.
@@ -107,7 +117,7 @@ func (o *office) reopen() {
 // crash is a restart after kill -9: what was not written is lost.
 func (o *office) crash() {
 	o.t.Helper()
-	if err := o.disk.close(); err != nil {
+	if err := o.disk.Close(); err != nil {
 		o.t.Fatal(err)
 	}
 	o.open()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/token"
@@ -14,8 +16,6 @@ import (
 const (
 	saveBatch     = 4096                   // members written in one transaction
 	saveDelay     = 200 * time.Millisecond // for which changes that nobody waits for are gathered
-	saveRetry     = 5 * time.Second        // after a failed write
-	saveOthers    = 30 * time.Second       // between writes of those who wait for approval
 	pruneInterval = time.Hour
 	lockTimeout   = 5 * time.Second // to wait for a predecessor that ends
 	newcomerRate  = 10              // machines in a second that begin to wait, at about 10 ms of a processor each
@@ -40,13 +40,12 @@ func (d *Desk) Run(ctx context.Context) error {
 	d.runs.Add(1)
 	d.mu.Unlock()
 
-	saver := make(chan struct{})
-	go func() {
-		defer close(saver)
-		d.saveUntil(ctx)
-	}()
+	saver := boltfile.Saver{Gather: saveDelay, Changed: d.unsaved, Closed: d.closed, Save: d.save,
+		Failed: func(err error) { d.log.Error("admission not saved, will try again", logkey.Err, err) }}
+	var saving sync.WaitGroup
+	saving.Go(func() { saver.Run(ctx) })
 	d.letInUntil(ctx)
-	<-saver
+	saving.Wait()
 
 	d.mu.Lock()
 	d.isRunning = false
@@ -56,14 +55,17 @@ func (d *Desk) Run(ctx context.Context) error {
 }
 
 func (d *Desk) letInUntil(ctx context.Context) {
-	timer := time.NewTimer(0)
+	timer, prune := time.NewTimer(0), time.NewTicker(pruneInterval)
 	defer timer.Stop()
+	defer prune.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.closed:
 			return
+		case <-prune.C:
+			d.prune()
 		case <-d.wake:
 		case <-timer.C:
 		}
@@ -72,51 +74,6 @@ func (d *Desk) letInUntil(ctx context.Context) {
 			wait = longestSleep
 		}
 		timer.Reset(min(wait, longestSleep))
-	}
-}
-
-func (d *Desk) saveUntil(ctx context.Context) {
-	others, prune := time.NewTicker(saveOthers), time.NewTicker(pruneInterval)
-	defer others.Stop()
-	defer prune.Stop()
-	for {
-		wait, all := saveDelay, false
-		select {
-		case <-ctx.Done():
-			return
-		case <-d.closed:
-			return
-		case <-prune.C:
-			d.prune()
-			wait = 0
-		case <-others.C:
-			wait, all = 0, true
-		case <-d.unsaved:
-		}
-		if !d.pause(ctx, wait) {
-			return
-		}
-		if err := d.save(all); err != nil {
-			d.log.Error("admission not saved, will try again", logkey.Err, err)
-			if !d.pause(ctx, saveRetry) {
-				return
-			}
-			signal(d.unsaved)
-		}
-	}
-}
-
-// pause is false when there is no point in going on afterwards.
-func (d *Desk) pause(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-d.closed:
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 
@@ -129,6 +86,9 @@ func (d *Desk) prune() {
 		if now.Sub(record.Expires) > keepTokens || record.Revoked != nil && now.Sub(*record.Revoked) > keepTokens {
 			d.dropTokenLocked(id)
 		}
+	}
+	if len(d.dirty.goneTokens) > 0 {
+		signal(d.unsaved)
 	}
 	for family, times := range d.families {
 		times = slices.DeleteFunc(times, func(at time.Time) bool { return now.Sub(at) >= cloneSpan })
@@ -178,7 +138,7 @@ func (d *Desk) save(others bool) error {
 		if c.empty() {
 			return nil
 		}
-		err := guarded(func() error { return d.disk.write(&c) })
+		err := d.disk.Update(c.write)
 		d.mu.Lock()
 		if err != nil {
 			d.stats.WriteErrors++

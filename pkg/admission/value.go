@@ -1,100 +1,29 @@
 package admission
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"math"
 	"net/netip"
 	"slices"
 	"time"
 	"unicode/utf8"
 
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/pairing"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/token"
 )
 
-// Every stored value:
-//
-//	offset  size  content
-//	0       1     version, 1
-//	1       4     CRC-32C of the rest, big endian
-//	5       rest  what it is of: mostly a JSON object
-//
-// The checksum is there because bbolt has none for its pages, and a flipped bit
-// in a JSON string is still JSON.
-const (
-	valueVersion = 1
-	valueHeader  = 5
-	maxValue     = 64 << 10 // bytes; the bounds of requests let in far less
-)
-
+// What is wrong with a file that Open refuses.
 var (
-	// ErrNewerFormat says that a newer release wrote the file: it is refused, not
-	// guessed at.
-	ErrNewerFormat = errors.New("written by a newer release")
-	// ErrDamaged says that bytes on disk are not what was written.
-	ErrDamaged = errors.New("damaged")
+	ErrLocked      = boltfile.ErrLocked
+	ErrNewerFormat = boltfile.ErrNewerFormat
+	ErrDamaged     = boltfile.ErrDamaged
 )
-
-// appendValue puts the header before content.
-func appendValue(dst, content []byte) []byte {
-	dst = append(dst, valueVersion)
-	dst = binary.BigEndian.AppendUint32(dst, crc32.Checksum(content, crc32.MakeTable(crc32.Castagnoli)))
-	return append(dst, content...)
-}
-
-// openValue checks the header and returns the content. Errors wrap ErrDamaged or
-// ErrNewerFormat.
-func openValue(b []byte) ([]byte, error) {
-	switch {
-	case len(b) < valueHeader || len(b) > maxValue || b[0] == 0:
-		return nil, fmt.Errorf("%w: %d bytes are not a value", ErrDamaged, len(b))
-	case b[0] > valueVersion:
-		return nil, fmt.Errorf("%w: version %d, known is %d", ErrNewerFormat, b[0], valueVersion)
-	}
-	sum, content := binary.BigEndian.Uint32(b[1:valueHeader]), b[valueHeader:]
-	if sum != crc32.Checksum(content, crc32.MakeTable(crc32.Castagnoli)) {
-		return nil, fmt.Errorf("%w: checksum does not match", ErrDamaged)
-	}
-	return content, nil
-}
-
-func appendJSON(dst []byte, what string, value any) ([]byte, error) {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return dst, fmt.Errorf("encode %s: %w", what, err)
-	}
-	return appendValue(dst, text), nil
-}
-
-func openJSON(b []byte, into any) error {
-	content, err := openValue(b)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(content, into); err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return nil
-}
-
-// lastMilli is the last time that can be stored and computed with: year 2262.
-const lastMilli = int64(math.MaxInt64) / 1e6
-
-func goodMillis(all ...int64) bool {
-	for _, ms := range all {
-		if ms < 0 || ms > lastMilli {
-			return false
-		}
-	}
-	return true
-}
 
 // Bounds of texts, in bytes.
 const (
@@ -136,12 +65,16 @@ func storedMemberOf(m *member) storedMember {
 }
 
 func appendMember(dst []byte, s *storedMember) ([]byte, error) {
-	return appendJSON(dst, "member "+s.ID.String(), s)
+	dst, err := boltfile.AppendJSON(dst, s)
+	if err != nil {
+		err = fmt.Errorf("encode member %v: %w", s.ID, err)
+	}
+	return dst, err
 }
 
 // parseMember reads the stored form. Errors wrap ErrDamaged or ErrNewerFormat.
 func parseMember(b []byte) (s storedMember, err error) {
-	if err := openJSON(b, &s); err != nil {
+	if err := boltfile.OpenJSON(b, &s); err != nil {
 		return storedMember{}, err
 	}
 	switch {
@@ -151,12 +84,10 @@ func parseMember(b []byte) (s storedMember, err error) {
 		err = fmt.Errorf("key of %d bytes", len(s.Key))
 	case !goodText(s.Hostname, maxHostname), !goodText(s.By, maxBy), !goodText(s.Bundle, maxBundle):
 		err = errors.New("text out of bounds")
-	case !goodMillis(s.At, s.Ends):
-		err = fmt.Errorf("times %d and %d ms", s.At, s.Ends)
 	case len(s.Past) > maxPast || slices.Contains(s.Past, model.BootID{}):
 		err = fmt.Errorf("%d past processes", len(s.Past))
 	default:
-		err = token.CheckLabels(s.Labels)
+		err = cmp.Or(boltfile.CheckMillis(s.At, s.Ends), token.CheckLabels(s.Labels))
 	}
 	if err != nil {
 		return storedMember{}, fmt.Errorf("%w: %w", ErrDamaged, err)
@@ -193,12 +124,12 @@ func appendToken(dst []byte, r token.Record) ([]byte, error) {
 	if err != nil {
 		return dst, fmt.Errorf("encode token %s: %w", r.ID, err)
 	}
-	return appendValue(dst, text), nil
+	return boltfile.AppendValue(dst, text), nil
 }
 
 // parseToken reads it. Errors wrap ErrDamaged or ErrNewerFormat.
 func parseToken(b []byte) (token.Record, error) {
-	content, err := openValue(b)
+	content, err := boltfile.OpenValue(b)
 	if err != nil {
 		return token.Record{}, err
 	}
@@ -219,11 +150,11 @@ const useKey, useContent = 8 + 32, 8
 func (u tokenUse) key() []byte { return append(u.token[:], u.Key[:]...) }
 
 func (u tokenUse) appendValue(dst []byte) []byte {
-	return appendValue(dst, binary.BigEndian.AppendUint64(nil, uint64(u.At.UnixMilli())))
+	return boltfile.AppendValue(dst, binary.BigEndian.AppendUint64(nil, uint64(u.At.UnixMilli())))
 }
 
 func parseUse(key, value []byte) (tokenUse, error) {
-	content, err := openValue(value)
+	content, err := boltfile.OpenValue(value)
 	if err != nil {
 		return tokenUse{}, err
 	}
@@ -232,7 +163,7 @@ func parseUse(key, value []byte) (tokenUse, error) {
 	}
 	ms := int64(binary.BigEndian.Uint64(content))
 	u := tokenUse{token.ID(key[:8]), token.Use{Key: trust.Fingerprint(key[8:]), At: time.UnixMilli(ms).UTC()}}
-	if !goodMillis(ms) || u.token.IsZero() || u.Key.IsZero() {
+	if boltfile.CheckMillis(ms) != nil || u.token.IsZero() || u.Key.IsZero() {
 		return tokenUse{}, fmt.Errorf("%w: not the use of a token", ErrDamaged)
 	}
 	return u, nil
@@ -259,15 +190,19 @@ type storedPending struct {
 }
 
 func appendPending(dst []byte, p *Pending) ([]byte, error) {
-	return appendJSON(dst, "pending machine", storedPending{ID: p.ID, Key: p.Key, Code: p.Code, Hostname: p.Hostname, From: p.From,
+	dst, err := boltfile.AppendJSON(dst, storedPending{ID: p.ID, Key: p.Key, Code: p.Code, Hostname: p.Hostname, From: p.From,
 		Labels: p.Labels, CloneOf: p.CloneOf, Since: p.Since.UnixMilli(), Seen: p.Seen.UnixMilli(),
 		Rejected: p.Rejected, RejectedBy: p.RejectedBy, Reason: p.Reason})
+	if err != nil {
+		err = fmt.Errorf("encode pending machine %v: %w", p.ID, err)
+	}
+	return dst, err
 }
 
 // parsePending reads it. Errors wrap ErrDamaged or ErrNewerFormat.
 func parsePending(b []byte) (*applicant, error) {
 	var s storedPending
-	if err := openJSON(b, &s); err != nil {
+	if err := boltfile.OpenJSON(b, &s); err != nil {
 		return nil, err
 	}
 	var err error
@@ -278,10 +213,8 @@ func parsePending(b []byte) (*applicant, error) {
 		err = fmt.Errorf("key of %d bytes", len(s.Key))
 	case !goodText(s.Hostname, maxHostname), !goodText(s.RejectedBy, maxBy), !goodText(s.Reason, maxBy):
 		err = errors.New("text out of bounds")
-	case !goodMillis(s.Since, s.Seen):
-		err = fmt.Errorf("times %d and %d ms", s.Since, s.Seen)
 	default:
-		err = token.CheckLabels(s.Labels)
+		err = cmp.Or(boltfile.CheckMillis(s.Since, s.Seen), token.CheckLabels(s.Labels))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
@@ -134,7 +135,7 @@ func TestFleetIsFull(t *testing.T) {
 		if got := r.Candidates()[0].ID; got != testID(1999) {
 			t.Errorf("first candidate %v, want the one heard last", got)
 		}
-		time.Sleep(2 * saveOthers)
+		time.Sleep(2 * boltfile.SlowInterval)
 		if s := r.Stats(); s.Unsaved != 0 {
 			t.Errorf("%d unsaved", s.Unsaved)
 		}

@@ -44,7 +44,7 @@ func benchRegistry(b *testing.B) (*Registry, *virtual, []model.WorkerID) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { r.disk.close() }) // not Close: writing is not measured
+	b.Cleanup(func() { r.disk.Close() }) // not Close: writing is not measured
 	ids := make([]model.WorkerID, benchLeases)
 	for i := range ids {
 		ids[i] = testID(i * 7919 % benchLeases)

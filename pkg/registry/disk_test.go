@@ -200,13 +200,13 @@ func TestFailedWriteIsRepeated(t *testing.T) {
 	r.Forget(testID(0))
 	r.ProbeAck(ProbeAck{ID: testID(8), Host: hostNamed("new", "10.0.0.1")})
 	r.ProbeAck(ProbeAck{ID: testID(9), Host: hostNamed("new", "10.0.0.1"), Verdict: Hold})
-	working := r.disk.db
-	closed, err := bbolt.Open(filepath.Join(t.TempDir(), "x"), 0o600, nil)
+	working := r.disk
+	closed, _, err := openDisk(t.TempDir(), time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	closed.Close()
-	r.disk.db = closed
+	r.disk = closed
 	if err := r.save(true); err == nil {
 		t.Fatal("writing to a closed file succeeded")
 	}
@@ -214,7 +214,7 @@ func TestFailedWriteIsRepeated(t *testing.T) {
 		t.Errorf("%d errors, %d writes, %d unsaved; want 1, 0, 3", s.WriteErrors, s.Writes, s.Unsaved)
 	}
 	r.Forget(testID(8)) // was to be written
-	r.disk.db = working
+	r.disk = working
 	if err := r.save(true); err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func TestManyExpireExactly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer r.disk.close() // instead of Close, which writes
+		defer r.disk.Close() // instead of Close, which writes
 		ctx, cancel := context.WithCancel(t.Context())
 		var firing sync.WaitGroup
 		defer firing.Wait()

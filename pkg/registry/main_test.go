@@ -7,6 +7,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
+)
+
+// Of the file, as its tests speak of them.
+const (
+	bucketMeta       = boltfile.BucketMeta
+	bucketQuarantine = boltfile.BucketQuarantine
+	keyFormat        = boltfile.KeyFormat
+	valueVersion     = boltfile.ValueVersion
+	valueHeader      = boltfile.ValueHeader
+	maxValue         = boltfile.MaxValue
 )
 
 // TestMain fails when a goroutine of this package outlives the tests.

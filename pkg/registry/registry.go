@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
@@ -31,7 +32,7 @@ type Registry struct {
 	log    *slog.Logger
 	now    func() time.Time
 	epoch  time.Time // timers count nanoseconds from here
-	disk   *disk
+	disk   *boltfile.File
 
 	wake    chan struct{} // a deadline earlier than the one Run sleeps to; capacity 1
 	unsaved chan struct{} // something is dirty; capacity 1
@@ -111,7 +112,7 @@ func Open(dir string, cfg Config, deps Deps) (*Registry, error) {
 func (r *Registry) adoptLocked(l loaded, now time.Time) {
 	for _, bad := range l.damaged {
 		r.stats.Quarantined++
-		r.log.Warn("damaged registry entry set aside", "key", fmt.Sprintf("%x", bad.key), "err", bad.err)
+		r.log.Warn("damaged registry entry set aside", "key", fmt.Sprintf("%x", bad.Key), "err", bad.Err)
 	}
 	slices.SortFunc(l.workers, func(a, b Worker) int { return a.LastContact.Compare(b.LastContact) })
 	var nameless []*entry
@@ -136,7 +137,7 @@ func (r *Registry) adoptLocked(l loaded, now time.Time) {
 		r.log.Warn("instance name was given twice", "worker", e.w.ID, "name", taken, "instance", e.w.Instance)
 	}
 	r.trimLocked()
-	r.log.Info("registry opened", "path", r.disk.path, "members", r.members.Len(), "candidates", r.others.Len(), "damaged", len(l.damaged))
+	r.log.Info("registry opened", "path", r.disk.Path(), "members", r.members.Len(), "candidates", r.others.Len(), "damaged", len(l.damaged))
 }
 
 // addLocked makes an entry among the workers not admitted.
@@ -219,5 +220,5 @@ func (r *Registry) Close() error {
 	if !first {
 		return nil
 	}
-	return errors.Join(r.save(true), r.disk.close())
+	return errors.Join(r.save(true), r.disk.Close())
 }

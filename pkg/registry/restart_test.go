@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
@@ -107,8 +108,8 @@ func TestDiskFailsForAWhile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		broken.close()
-		exchange := func(d *disk) *disk {
+		broken.Close()
+		exchange := func(d *boltfile.File) *boltfile.File {
 			r.saving.Lock()
 			defer r.saving.Unlock()
 			old := r.disk
@@ -117,13 +118,13 @@ func TestDiskFailsForAWhile(t *testing.T) {
 		}
 		working := exchange(broken)
 		probe(r, 1, lease)
-		time.Sleep(2 * saveRetry)
+		time.Sleep(2 * boltfile.RetryInterval)
 		synctest.Wait()
 		if s := r.Stats(); s.WriteErrors < 2 || s.Unsaved != 1 {
 			t.Errorf("%d failed writes, %d unsaved; want a few, 1", s.WriteErrors, s.Unsaved)
 		}
 		exchange(working)
-		time.Sleep(2 * saveRetry)
+		time.Sleep(2 * boltfile.RetryInterval)
 		synctest.Wait()
 		if s := r.Stats(); s.Unsaved != 0 || s.Writes == 0 {
 			t.Errorf("%d unsaved, %d writes; want 0 and some", s.Unsaved, s.Writes)

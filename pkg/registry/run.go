@@ -3,15 +3,16 @@ package registry
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 )
 
 const (
-	fireBatch     = 256              // deadlines handled before others get the lock
-	saveBatch     = 4096             // workers written in one transaction
-	saveRetry     = 5 * time.Second  // after a failed write
-	saveOthers    = 30 * time.Second // between writes of workers not admitted
-	longestSleep  = time.Hour        // between looks at the timers
+	fireBatch     = 256       // deadlines handled before others get the lock
+	saveBatch     = 4096      // workers written in one transaction
+	longestSleep  = time.Hour // between looks at the timers
 	postponeStuck = int64(time.Millisecond)
 )
 
@@ -31,13 +32,12 @@ func (r *Registry) Run(ctx context.Context) error {
 	r.runs.Add(1)
 	r.unlock()
 
-	saver := make(chan struct{})
-	go func() {
-		defer close(saver)
-		r.saveUntil(ctx)
-	}()
+	saver := boltfile.Saver{Gather: r.cfg.PersistInterval, Changed: r.unsaved, Closed: r.closed, Save: r.save,
+		Failed: func(err error) { r.log.Error("registry not saved, will try again", "err", err) }}
+	var saving sync.WaitGroup
+	saving.Go(func() { saver.Run(ctx) })
 	r.fireUntil(ctx)
-	<-saver
+	saving.Wait()
 
 	r.mu.Lock()
 	r.isRunning = false
@@ -105,47 +105,6 @@ func (r *Registry) fireLocked(t timer, now time.Time, clock int64) {
 	}
 }
 
-func (r *Registry) saveUntil(ctx context.Context) {
-	others := time.NewTicker(saveOthers)
-	defer others.Stop()
-	for {
-		wait, all := r.cfg.PersistInterval, false
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.closed:
-			return
-		case <-others.C:
-			wait, all = 0, true
-		case <-r.unsaved:
-		}
-		if !r.pause(ctx, wait) {
-			return
-		}
-		if err := r.save(all); err != nil {
-			r.log.Error("registry not saved, will try again", "err", err)
-			if !r.pause(ctx, saveRetry) {
-				return
-			}
-			signal(r.unsaved)
-		}
-	}
-}
-
-// pause is false when there is no point in going on afterwards.
-func (r *Registry) pause(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-r.closed:
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
 // save writes what is dirty, members and removals always, the others if asked.
 // The lock is not held meanwhile. What a failed transaction held is dirty again.
 func (r *Registry) save(others bool) error {
@@ -156,7 +115,7 @@ func (r *Registry) save(others bool) error {
 		if len(c.put)+len(c.remove) == 0 {
 			return nil
 		}
-		err := guarded(func() error { return r.disk.write(c) })
+		err := r.disk.Update(c.write)
 		r.mu.Lock()
 		if err != nil {
 			r.stats.WriteErrors++

@@ -1,40 +1,21 @@
 package registry
 
 import (
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"math"
 	"net/netip"
 	"time"
 	"unicode/utf8"
 
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
-// A stored worker:
-//
-//	offset  size  content
-//	0       1     version, 1
-//	1       4     CRC-32C of the rest, big endian
-//	5       rest  JSON object, see storedWorker
-//
-// The checksum is there because bbolt has none for its pages, and a flipped bit
-// in a JSON string is still JSON.
-const (
-	valueVersion = 1
-	valueHeader  = 5
-	maxValue     = 64 << 10 // bytes; fits lets in far less
-)
-
+// What is wrong with a file that Open refuses.
 var (
-	// ErrNewerFormat says that a newer release wrote the file: it is refused, not
-	// guessed at.
-	ErrNewerFormat = errors.New("written by a newer release")
-	// ErrDamaged says that bytes on disk are not what was written.
-	ErrDamaged = errors.New("damaged")
+	ErrLocked      = boltfile.ErrLocked
+	ErrNewerFormat = boltfile.ErrNewerFormat
+	ErrDamaged     = boltfile.ErrDamaged
 )
 
 // storedWorker is the JSON form. Times are Unix milliseconds, durations
@@ -86,32 +67,20 @@ func appendWorker(dst []byte, w *Worker) ([]byte, error) {
 	if w.Refusal != Admit {
 		s.Refusal = w.Refusal.String()
 	}
-	text, err := json.Marshal(s)
+	dst, err := boltfile.AppendJSON(dst, s)
 	if err != nil {
-		return dst, fmt.Errorf("encode worker %v: %w", w.ID, err)
+		err = fmt.Errorf("encode worker %v: %w", w.ID, err)
 	}
-	dst = append(dst, valueVersion)
-	dst = binary.BigEndian.AppendUint32(dst, crc32.Checksum(text, crc32.MakeTable(crc32.Castagnoli)))
-	return append(dst, text...), nil
+	return dst, err
 }
 
 // parseWorker reads the stored form. Times come without a monotonic reading, and
 // LeaseFrom equals LastContact; anchor makes them usable. Errors wrap ErrDamaged
 // or ErrNewerFormat.
 func parseWorker(b []byte) (Worker, error) {
-	switch {
-	case len(b) < valueHeader || len(b) > maxValue || b[0] == 0:
-		return Worker{}, fmt.Errorf("%w: %d bytes are not a worker", ErrDamaged, len(b))
-	case b[0] > valueVersion:
-		return Worker{}, fmt.Errorf("%w: version %d, known is %d", ErrNewerFormat, b[0], valueVersion)
-	}
-	sum, text := binary.BigEndian.Uint32(b[1:valueHeader]), b[valueHeader:]
-	if sum != crc32.Checksum(text, crc32.MakeTable(crc32.Castagnoli)) {
-		return Worker{}, fmt.Errorf("%w: checksum does not match", ErrDamaged)
-	}
 	var s storedWorker
-	if err := json.Unmarshal(text, &s); err != nil {
-		return Worker{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+	if err := boltfile.OpenJSON(b, &s); err != nil {
+		return Worker{}, err
 	}
 	w, err := s.worker()
 	if err != nil {
@@ -120,11 +89,8 @@ func parseWorker(b []byte) (Worker, error) {
 	return w, nil
 }
 
-// longest time and duration that can be stored and computed with.
-const (
-	lastMilli     = int64(math.MaxInt64) / 1e6 // year 2262
-	longestPeriod = int64(longestKeepAlive / time.Millisecond)
-)
+// longestPeriod is the longest lease that can be stored, in milliseconds.
+const longestPeriod = int64(longestKeepAlive / time.Millisecond)
 
 func (s *storedWorker) worker() (Worker, error) {
 	w := Worker{
@@ -156,12 +122,7 @@ func (s *storedWorker) worker() (Worker, error) {
 	case !fits(w.Host, w.Version):
 		return w, errors.New("host info out of bounds")
 	}
-	for _, ms := range []int64{s.Since, s.FirstSeen, s.LastContact, s.CoolDown} {
-		if ms < 0 || ms > lastMilli {
-			return w, fmt.Errorf("time %d ms", ms)
-		}
-	}
-	return w, nil
+	return w, boltfile.CheckMillis(s.Since, s.FirstSeen, s.LastContact, s.CoolDown)
 }
 
 func refusalNamed(name string) Verdict {

@@ -10,6 +10,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/cloudless-fleet/cloudless/pkg/boltfile"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
@@ -42,22 +43,18 @@ const (
 
 func openIndex(dir string) (*index, error) {
 	path := filepath.Join(dir, indexName)
-	db, err := bbolt.Open(path, 0o640, &bbolt.Options{
+	db, err := boltfile.OpenDB(path, 0o640, bbolt.Options{
 		Timeout:        time.Second,
 		NoFreelistSync: true, // found again when opening; saves a write in every commit
 		FreelistType:   bbolt.FreelistMapType,
-	})
+	}, prepareIndex)
 	if err != nil {
 		return nil, fmt.Errorf("store: open %q: %w", path, err)
 	}
-	x := &index{db: db}
-	if err := db.Update(x.prepare); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: %q: %w", path, err), db.Close())
-	}
-	return x, nil
+	return &index{db: db}, nil
 }
 
-func (x *index) prepare(tx *bbolt.Tx) error {
+func prepareIndex(tx *bbolt.Tx) error {
 	for _, name := range []string{bucketMeta, bucketResume, bucketParts, bucketSources} {
 		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 			return err
