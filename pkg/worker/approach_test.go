@@ -124,6 +124,24 @@ func TestUncalled(t *testing.T) {
 	f(model.Initialized, 0, time.Hour, time.Minute, true) // the clock was set back: ask rather than wait an hour
 }
 
+func TestUnanswered(t *testing.T) {
+	began := time.Unix(1e9, 0)
+	f := func(state model.AgentState, waited time.Duration, want bool) {
+		t.Helper()
+		agent := registry.NewAgent(registry.DefaultAgentPolicy(), began)
+		agent.State = state
+		if got := unanswered(agent, began.Add(waited)); got != want {
+			t.Errorf("%v for %v: got %v", state, waited, got)
+		}
+	}
+	f(model.Registering, 20*time.Second, false)
+	f(model.Registering, 20*time.Second+1, true) // and for 10s more it is not given up
+	f(model.Registering, -time.Second, false)
+	f(model.Initialized, time.Minute, false)
+	f(model.AgentRegistered, time.Minute, false)
+	f(model.RegisterFailed, time.Minute, false)
+}
+
 func TestDirectives(t *testing.T) {
 	plan := func(revision uint64) *api.Plan { return &api.Plan{Revision: revision} }
 	f := func(before tenure, d api.Directive, state sessionState, want ...any) {

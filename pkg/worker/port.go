@@ -32,12 +32,11 @@ type port struct {
 
 	mu       sync.Mutex   // guards what follows
 	fleet    string       // that the verifier is for
-	heard    []calledFrom // the first one first
+	heard    []calledFrom // see remember
 	lastCall time.Time    // of the own fleet
 }
 
-// maxHeard bounds the coordinators that are remembered. Whoever calls under more
-// names than that is not remembered: the first ones stay.
+// maxHeard bounds the coordinators that are remembered.
 const maxHeard = 16
 
 func newPort(now func() time.Time, random io.Reader, clock *clock) *port {
@@ -148,17 +147,26 @@ func (p *port) Probed(probe *crm.ProbeInit, source netip.AddrPort) (discovery.An
 	return l.registration.Probed(probe, source)
 }
 
+// remember keeps a caller. Of those that are verified the newest ones count, for
+// coordinators move; of the others the first ones, or whoever calls most would be
+// asked.
 func (p *port) remember(one calledFrom) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lastCall = p.now()
-	if slices.Contains(p.heard, one) || len(p.heard) >= maxHeard {
+	known := slices.Index(p.heard, one)
+	if p.verifier.Load() != nil {
+		if known >= 0 {
+			p.heard = slices.Delete(p.heard, known, known+1)
+		} else if len(p.heard) >= maxHeard {
+			p.heard = slices.Delete(p.heard, 0, 1)
+		}
+	} else if known >= 0 || len(p.heard) >= maxHeard {
 		return
 	}
 	p.heard = append(p.heard, one)
-	select {
-	case p.fresh <- struct{}{}:
-	default:
+	if known < 0 {
+		poke(p.fresh, struct{}{})
 	}
 }
 

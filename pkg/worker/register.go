@@ -12,8 +12,8 @@ import (
 )
 
 // registering registers over the control channel where no call of the fleet
-// arrives: the events are those of the UDP conversation, and the same state
-// machine decides.
+// arrives, or no answer: the events are those of the UDP conversation, and the
+// same state machine decides.
 func (s *service) registering(ctx context.Context) {
 	began := s.w.env.now()
 	for ctx.Err() == nil {
@@ -32,7 +32,8 @@ func (s *service) registering(ctx context.Context) {
 		}
 		agent, _ = s.life.registration.view()
 		_, last := s.w.port.calls()
-		if uncalled(agent, began, last, s.w.env.now()) || asked && agent.State == model.AgentRegistered {
+		now := s.w.env.now()
+		if uncalled(agent, began, last, now) || unanswered(agent, now) || asked && agent.State == model.AgentRegistered {
 			s.registerOnce(ctx, agent)
 		}
 	}
@@ -60,14 +61,22 @@ func uncalled(agent registry.Agent, began, lastCall, now time.Time) bool {
 	return false
 }
 
+// unanswered reports whether a worker that was called has answered in vain: its
+// datagrams, or those of the coordinator, are lost on their way. It says so before
+// the registration gives up. Pure.
+func unanswered(agent registry.Agent, now time.Time) bool {
+	waits := time.Duration(max(agent.Policy.Patience-1, 1)) * agent.Interval
+	return agent.State == model.Registering && now.Sub(agent.Since) > waits
+}
+
 func (s *service) registerOnce(ctx context.Context, agent registry.Agent) {
 	l := s.link.Load()
 	if l == nil {
 		return
 	}
 	remote, _ := l.peer()
-	collector := agent.Collector
-	if agent.State != model.AgentRegistered || !collector.Data.IsValid() {
+	collector := agent.Collector // the one that an answer is awaited of, or was heard from
+	if agent.State != model.Registering && (agent.State != model.AgentRegistered || !collector.Data.IsValid()) {
 		collector = s.plannedCollector(remote)
 	}
 	ack, to, ok := s.life.registration.ask(collector, remote.Addr())

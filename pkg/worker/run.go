@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -139,7 +138,7 @@ func (w *worker) open() error {
 		w.log.Warn("the status file of the last run is passed over", logkey.Err, err)
 	}
 	w.self = identity{hostname: w.cfg.Hostname, kernel: w.env.hostname, address: w.cfg.Registration.AdvertiseAddress,
-		keepAlive: w.cfg.Registration.KeepAlive, version: w.build.Version}
+		keepAlive: w.cfg.Registration.KeepAlive, version: w.build.Version[:min(len(w.build.Version), maxVersion)]}
 	w.clock = &clock{log: component(w.log, "clock")}
 	w.port = newPort(w.env.now, w.env.random, w.clock)
 	w.status = newStatusBook(w.state, Status{PID: os.Getpid(), Worker: w.home.Worker(), Coordinator: last.Coordinator, Former: last.Former},
@@ -212,10 +211,15 @@ func (w *worker) reloadCertificates() daemon.Reloader[Config] {
 		if credentials == nil {
 			return nil, nil
 		}
-		if err := w.reload(credentials); err != nil {
-			return nil, fmt.Errorf("certificate: %w", err)
+		apply, err := credentials.Prepare(w.home.Files())
+		if err != nil {
+			return nil, err
 		}
 		return func() {
+			apply()
+			if err := w.use(credentials); err != nil {
+				w.log.Error("cannot use the certificate", logkey.Err, err)
+			}
 			if l := w.life.Load(); l != nil {
 				l.client.Retry()
 			}

@@ -202,7 +202,7 @@ func TestSealedPacketsOnly(t *testing.T) {
 	}
 }
 
-// TestACallIsHeardByWhoTrustsNobody: the first one that calls is asked.
+// TestThePortRemembersWhoCalls: the first ones while nobody can be verified.
 func TestThePortRemembersWhoCalls(t *testing.T) {
 	p := newPort(time.Now, rand.Reader, &clock{log: quiet()})
 	for i := range 40 {
@@ -223,6 +223,16 @@ func TestThePortRemembersWhoCalls(t *testing.T) {
 	}
 	if heard, _ := p.calls(); len(heard) != 0 {
 		t.Errorf("%d callers are left that nobody has verified", len(heard))
+	}
+	for i := range 40 {
+		call := probe(ours, "hq")
+		call.Info.Addr = netip.AddrFrom4([4]byte{10, 0, 1, byte(i)})
+		p.remember(calledFrom{ours, "10.0.1.0:10100"}) // this one goes on calling
+		p.remember(calledFrom{ours, call.Info.Addr.String() + ":10100"})
+	}
+	heard, _ = p.calls()
+	if len(heard) != maxHeard || heard[maxHeard-1].address != "10.0.1.39:10100" || heard[maxHeard-2].address != "10.0.1.0:10100" {
+		t.Errorf("of those that were verified: %+v", heard)
 	}
 	if got := p.judge(probe(ours, "hq"), nil, at(hq)); got.Reason != packet.Unsigned {
 		t.Errorf("judged %v", got.Reason)

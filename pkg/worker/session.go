@@ -172,6 +172,9 @@ func (s *service) takeBundle(pem string) {
 	}
 	switch {
 	case err != nil:
+		if changed {
+			poke(s.renew, struct{}{}) // a certificate of one of them is needed
+		}
 		s.w.status.failed(fmt.Errorf("new bundle of authorities: %w", err))
 		s.w.log.Error("the new bundle of authorities is not accepted", logkey.Err, err)
 	case changed:

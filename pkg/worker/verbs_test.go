@@ -172,7 +172,9 @@ func TestJoinByTheRunningDaemon(t *testing.T) {
 	out, err = s.call("join", nil, v.token(v.address).Reveal())
 	s.want(out, err, "joined fleet lab as worker ", "")
 	out, err = s.call("status", nil)
-	s.want(out, err, "standing:      member", "")
+	if s.want(out, err, "standing:", ""); !strings.Contains(out, " member\n") {
+		t.Errorf("printed %q, want a member", out)
+	}
 	stop()
 	if v.asked("leave") != 1 {
 		t.Errorf("asked %q, want a goodbye", v.seen().requests)
