@@ -38,30 +38,17 @@ func (c *command) apiTokenCreate(ctx context.Context, args []string) error {
 }
 
 func (c *command) apiTokenList(ctx context.Context, args []string) error {
-	set := c.flags("api-token list")
-	r, form := reaching(set, model.DaemonCollector), outputFlag(set)
-	if err := c.parseAll(set, args); err != nil {
-		return err
-	}
-	client, w, err := r.queries()
-	if err != nil {
-		return err
-	}
-	list, err := client.APITokens(ctx)
-	if err != nil {
-		return w.explain(err)
-	}
-	r.done()
-	if len(list.Tokens) == 0 && form.forPeople() {
-		fmt.Fprintln(c.Err, "No API tokens. `cloudlessctl api-token create NAME` makes one.")
-		return nil
-	}
-	return form.print(c.Out, list, func(w io.Writer) {
-		fmt.Fprintln(w, "ID\tNAME\tOWNER\tSCOPE\tCREATED\tUSED\tEXPIRES")
-		for _, row := range list.Tokens {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.ID, row.Name, row.Owner, row.Scope, when(row.Created), when(row.Used), when(row.Expires))
-		}
-	})
+	return overview[*api.Client, api.APITokenList]{
+		verb: "api-token list", from: collector(), ask: (*api.Client).APITokens,
+		rows: func(list api.APITokenList) int { return len(list.Tokens) },
+		none: "No API tokens. `cloudlessctl api-token create NAME` makes one.",
+		table: func(w io.Writer, list api.APITokenList) {
+			fmt.Fprintln(w, "ID\tNAME\tOWNER\tSCOPE\tCREATED\tUSED\tEXPIRES")
+			for _, row := range list.Tokens {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.ID, row.Name, row.Owner, row.Scope, when(row.Created), when(row.Used), when(row.Expires))
+			}
+		},
+	}.run(ctx, c, args)
 }
 
 func (c *command) apiTokenRevoke(ctx context.Context, args []string) error {

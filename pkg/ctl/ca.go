@@ -27,38 +27,23 @@ const (
 )
 
 func (c *command) caStatus(ctx context.Context, args []string) error {
-	set := c.flags("ca status")
-	r, form := reaching(set, model.DaemonCoordinator), outputFlag(set)
-	if err := c.parseAll(set, args); err != nil {
-		return err
-	}
-	client, w, err := r.administration()
-	if err != nil {
-		return err
-	}
-	status, err := client.Status(ctx)
-	if err != nil {
-		return w.explain(err)
-	}
-	r.done()
-	return c.printAuthorities(form, status)
+	return authorities().run(ctx, c, args)
 }
 
-func (c *command) printAuthorities(form *output, s api.FleetStatus) error {
-	err := form.print(c.Out, s, func(w io.Writer) {
-		fmt.Fprintln(w, "AUTHORITY\tPHASE\tSINCE\tENDS\tDROP AFTER")
-		for _, a := range s.Authorities {
-			drop := "-"
-			if !a.DropAfter.IsZero() {
-				drop = when(a.DropAfter)
+func authorities() overview[*api.AdminClient, api.FleetStatus] {
+	return overview[*api.AdminClient, api.FleetStatus]{
+		verb: "ca status", from: coordinator(), ask: (*api.AdminClient).Status, hint: nextStep,
+		table: func(w io.Writer, s api.FleetStatus) {
+			fmt.Fprintln(w, "AUTHORITY\tPHASE\tSINCE\tENDS\tDROP AFTER")
+			for _, a := range s.Authorities {
+				drop := "-"
+				if !a.DropAfter.IsZero() {
+					drop = when(a.DropAfter)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Fingerprint, a.Phase, when(a.Since), when(a.NotAfter), drop)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Fingerprint, a.Phase, when(a.Since), when(a.NotAfter), drop)
-		}
-	})
-	if err == nil && form.forPeople() {
-		fmt.Fprintln(c.Err, nextStep(s))
+		},
 	}
-	return err
 }
 
 // nextStep says what is to be done about the authorities.
@@ -138,7 +123,7 @@ func (c *command) caStep(ctx context.Context, step string, args []string, carefu
 	if step == stepSwitch {
 		fmt.Fprintln(c.Err, "Join tokens made before name the former authority: make new ones.")
 	}
-	return c.printAuthorities(form, status)
+	return authorities().print(c, form, status)
 }
 
 // insistent has coordinatord take a step against its own advice.

@@ -11,21 +11,7 @@ import (
 )
 
 func (c *command) fleet(ctx context.Context, args []string) error {
-	set := c.flags("fleet")
-	r, form := reaching(set, model.DaemonCoordinator), outputFlag(set)
-	if err := c.parseAll(set, args); err != nil {
-		return err
-	}
-	client, w, err := r.administration()
-	if err != nil {
-		return err
-	}
-	status, err := client.Status(ctx)
-	if err != nil {
-		return w.explain(err)
-	}
-	r.done()
-	return form.print(c.Out, status, func(w io.Writer) { fleetTable(w, status) })
+	return overview[*api.AdminClient, api.FleetStatus]{verb: "fleet", from: coordinator(), ask: (*api.AdminClient).Status, table: fleetTable}.run(ctx, c, args)
 }
 
 func fleetTable(w io.Writer, s api.FleetStatus) {

@@ -10,38 +10,26 @@ import (
 )
 
 func (c *command) workersMembers(ctx context.Context, args []string) error {
-	set := c.flags("workers members")
-	r, form := reaching(set, model.DaemonCoordinator), outputFlag(set)
-	if err := c.parseAll(set, args); err != nil {
-		return err
-	}
-	client, w, err := r.administration()
-	if err != nil {
-		return err
-	}
-	list, err := client.Members(ctx)
-	if err != nil {
-		return w.explain(err)
-	}
-	r.done()
-	if len(list.Members) == 0 && form.forPeople() {
-		fmt.Fprintln(c.Err, "No members yet. `cloudlessctl token create` makes what lets machines in; `cloudlessctl workers pending` shows those that ask.")
-		return nil
-	}
-	return form.print(c.Out, list, func(w io.Writer) {
-		fmt.Fprintln(w, "NAME\tSTATE\tADMITTED\tBY\tCERTIFICATE ENDS\tCLONE OF\tLABELS\tID")
-		for _, row := range list.Members {
-			state, clone := "member", "-"
-			if row.Revoked {
-				state = "revoked"
-			}
-			if !row.CloneOf.IsZero() {
-				clone = row.CloneOf.String()
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", memberName(row), state, when(row.At), orDash(plain(row.By)),
-				when(row.CertificateEnds), clone, orDash(plain(labelText(row.Labels))), row.ID)
+	return overview[*api.AdminClient, api.MemberList]{
+		verb: "workers members", from: coordinator(), ask: (*api.AdminClient).Members, table: memberTable,
+		rows: func(list api.MemberList) int { return len(list.Members) },
+		none: "No members yet. `cloudlessctl token create` makes what lets machines in; `cloudlessctl workers pending` shows those that ask.",
+	}.run(ctx, c, args)
+}
+
+func memberTable(w io.Writer, list api.MemberList) {
+	fmt.Fprintln(w, "NAME\tSTATE\tADMITTED\tBY\tCERTIFICATE ENDS\tCLONE OF\tLABELS\tID")
+	for _, row := range list.Members {
+		state, clone := "member", "-"
+		if row.Revoked {
+			state = "revoked"
 		}
-	})
+		if !row.CloneOf.IsZero() {
+			clone = row.CloneOf.String()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", memberName(row), state, when(row.At), orDash(plain(row.By)),
+			when(row.CertificateEnds), clone, orDash(plain(labelText(row.Labels))), row.ID)
+	}
 }
 
 // memberName is how people know a member.

@@ -11,39 +11,26 @@ import (
 )
 
 func (c *command) workersPending(ctx context.Context, args []string) error {
-	set := c.flags("workers pending")
-	r, form := reaching(set, model.DaemonCoordinator), outputFlag(set)
-	if err := c.parseAll(set, args); err != nil {
-		return err
-	}
-	client, w, err := r.administration()
-	if err != nil {
-		return err
-	}
-	list, err := client.Pending(ctx)
-	if err != nil {
-		return w.explain(err)
-	}
-	r.done()
-	if len(list.Pending) == 0 && form.forPeople() {
-		fmt.Fprintln(c.Err, "No machine waits for approval.")
-		return nil
-	}
-	err = form.print(c.Out, list, func(w io.Writer) {
-		fmt.Fprintln(w, "CODE\tHOSTNAME\tADDRESS\tSTATE\tSINCE\tSEEN\tLABELS\tID")
-		for _, row := range list.Pending {
-			state := "waiting"
-			if row.Rejected {
-				state = "rejected"
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Code, plain(row.Hostname), row.Address, state,
-				when(instant(row.Since)), when(instant(row.Seen)), orDash(plain(labelText(row.Labels))), row.ID)
+	return overview[*api.AdminClient, api.PendingList]{
+		verb: "workers pending", from: coordinator(), ask: (*api.AdminClient).Pending, table: pendingTable,
+		rows: func(list api.PendingList) int { return len(list.Pending) },
+		none: "No machine waits for approval.",
+		hint: func(api.PendingList) string {
+			return "Compare the code with the one that `workerd status` shows on the machine; then `cloudlessctl workers approve CODE`. Host names, addresses and labels are the machine's own words."
+		},
+	}.run(ctx, c, args)
+}
+
+func pendingTable(w io.Writer, list api.PendingList) {
+	fmt.Fprintln(w, "CODE\tHOSTNAME\tADDRESS\tSTATE\tSINCE\tSEEN\tLABELS\tID")
+	for _, row := range list.Pending {
+		state := "waiting"
+		if row.Rejected {
+			state = "rejected"
 		}
-	})
-	if err == nil && form.forPeople() {
-		fmt.Fprintln(c.Err, "Compare the code with the one that `workerd status` shows on the machine; then `cloudlessctl workers approve CODE`. Host names, addresses and labels are the machine's own words.")
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Code, plain(row.Hostname), row.Address, state,
+			when(instant(row.Since)), when(instant(row.Seen)), orDash(plain(labelText(row.Labels))), row.ID)
 	}
-	return err
 }
 
 func instant(at model.Millis) time.Time {

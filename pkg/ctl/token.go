@@ -52,31 +52,18 @@ func (c *command) tokenCreate(ctx context.Context, args []string) error {
 }
 
 func (c *command) tokenList(ctx context.Context, args []string) error {
-	set := c.flags("token list")
-	r, form := reaching(set, model.DaemonCoordinator), outputFlag(set)
-	if err := c.parseAll(set, args); err != nil {
-		return err
-	}
-	client, w, err := r.administration()
-	if err != nil {
-		return err
-	}
-	list, err := client.Tokens(ctx)
-	if err != nil {
-		return w.explain(err)
-	}
-	r.done()
-	if len(list.Tokens) == 0 && form.forPeople() {
-		fmt.Fprintln(c.Err, "No join tokens. `cloudlessctl token create` makes one.")
-		return nil
-	}
-	return form.print(c.Out, list, func(w io.Writer) {
-		fmt.Fprintln(w, "ID\tSTATE\tUSED\tLEFT\tCREATED\tEXPIRES\tLABELS")
-		for _, row := range list.Tokens {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", row.ID, strings.ReplaceAll(row.State, "_", " "), row.Used, row.UsesLeft,
-				when(row.Created), when(row.Expires), orDash(labelText(row.Labels)))
-		}
-	})
+	return overview[*api.AdminClient, api.TokenList]{
+		verb: "token list", from: coordinator(), ask: (*api.AdminClient).Tokens,
+		rows: func(list api.TokenList) int { return len(list.Tokens) },
+		none: "No join tokens. `cloudlessctl token create` makes one.",
+		table: func(w io.Writer, list api.TokenList) {
+			fmt.Fprintln(w, "ID\tSTATE\tUSED\tLEFT\tCREATED\tEXPIRES\tLABELS")
+			for _, row := range list.Tokens {
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", row.ID, strings.ReplaceAll(row.State, "_", " "), row.Used, row.UsesLeft,
+					when(row.Created), when(row.Expires), orDash(labelText(row.Labels)))
+			}
+		},
+	}.run(ctx, c, args)
 }
 
 func (c *command) tokenRevoke(ctx context.Context, args []string) error {

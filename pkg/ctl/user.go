@@ -57,34 +57,21 @@ func (c *command) userAdd(ctx context.Context, args []string) error {
 }
 
 func (c *command) userList(ctx context.Context, args []string) error {
-	set := c.flags("user list")
-	r, form := reaching(set, model.DaemonCollector), outputFlag(set)
-	if err := c.parseAll(set, args); err != nil {
-		return err
-	}
-	client, w, err := r.queries()
-	if err != nil {
-		return err
-	}
-	list, err := client.Users(ctx)
-	if err != nil {
-		return w.explain(err)
-	}
-	r.done()
-	if len(list.Users) == 0 && form.forPeople() {
-		fmt.Fprintln(c.Err, "No users yet: only admin with the admin secret can log in. `cloudlessctl user add NAME` adds one.")
-		return nil
-	}
-	return form.print(c.Out, list, func(w io.Writer) {
-		fmt.Fprintln(w, "NAME\tSCOPE\tCREATED\tSTATE")
-		for _, row := range list.Users {
-			state := "active"
-			if !row.Locked.IsZero() {
-				state = "locked until " + when(row.Locked)
+	return overview[*api.Client, api.UserList]{
+		verb: "user list", from: collector(), ask: (*api.Client).Users,
+		rows: func(list api.UserList) int { return len(list.Users) },
+		none: "No users yet: only admin with the admin secret can log in. `cloudlessctl user add NAME` adds one.",
+		table: func(w io.Writer, list api.UserList) {
+			fmt.Fprintln(w, "NAME\tSCOPE\tCREATED\tSTATE")
+			for _, row := range list.Users {
+				state := "active"
+				if !row.Locked.IsZero() {
+					state = "locked until " + when(row.Locked)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", row.Name, row.Scope, when(row.Created), state)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", row.Name, row.Scope, when(row.Created), state)
-		}
-	})
+		},
+	}.run(ctx, c, args)
 }
 
 func (c *command) userRemove(ctx context.Context, args []string) error {
