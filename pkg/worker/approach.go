@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -140,4 +141,18 @@ func (a attempt) wait(random float64) time.Duration {
 	default:
 		return spread(seldom)
 	}
+}
+
+// whyNobody says why asking has come to nothing. Whoever answers and is not whom
+// the token names is not told from an attacker, but an operator can tell.
+func whyNobody(a approach, err error) string {
+	if errors.Is(err, trust.ErrPin) {
+		switch a.proof {
+		case proofToken:
+			return "no coordinator proves to be the one that the join token names; if the fleet has replaced its authority since, a new join token is needed"
+		case proofAuthority:
+			return "no coordinator proves to have the authority of enrol.authority; the fleet may have replaced it"
+		}
+	}
+	return "no coordinator has answered"
 }

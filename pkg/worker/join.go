@@ -164,8 +164,9 @@ func (j *joining) try(ctx context.Context, s situation, a approach) (done bool, 
 	}
 	if err != nil {
 		j.failures++
-		j.problem("no coordinator has answered", err)
-		j.w.stand(j.rank(s, standingNew), func(st *Status) { st.Text = "no coordinator has answered" })
+		why := whyNobody(a, err)
+		j.problem(why, err)
+		j.w.stand(j.rank(s, standingNew), func(st *Status) { st.Text = why })
 		j.wait(ctx, attempt{failures: j.failures - 1}.wait(j.w.env.jitter()), true)
 		return false, nil
 	}

@@ -113,8 +113,8 @@ func TestNobodyElseLearnsOfTheToken(t *testing.T) {
 		if len(impostor.seen().requests) != 0 {
 			t.Errorf("the impostor was asked %q", impostor.seen().requests)
 		}
-		if s := r.status.view(); !strings.Contains(s.Error, trust.ErrPin.Error()) {
-			t.Errorf("error %q", s.Error)
+		if s := r.status.view(); !strings.Contains(s.Error, trust.ErrPin.Error()) || !strings.Contains(s.Text, "a new join token is needed") {
+			t.Errorf("error %q, text %q", s.Error, s.Text)
 		}
 	})
 }
