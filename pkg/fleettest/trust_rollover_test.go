@@ -69,7 +69,7 @@ func TestTheAuthorityIsReplacedUnderAStreamingFleet(t *testing.T) {
 	f.eventually("who has a token made after the switch is in", f.machines["late"].working)
 	f.eventually("a token made before the switch is refused, and it is said why", func() error {
 		s, err := f.machines["early"].status()
-		if err == nil && (s.Standing != "new" || !strings.Contains(s.Error, trust.ErrPin.Error()) || !strings.Contains(s.Error, "a new join token is needed")) {
+		if err == nil && (s.Standing != "new" || !strings.Contains(s.Error, trust.ErrPin.Error()) || !strings.Contains(s.Text, "a new join token is needed")) {
 			err = fmt.Errorf("it stands as %s: %s: %s", s.Standing, s.Text, s.Error)
 		}
 		return err
