@@ -2,6 +2,8 @@ package api
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -32,4 +34,27 @@ func CheckLine(what, text string, most int) error {
 		}
 	}
 	return nil
+}
+
+// IsHost says whether text could be an IP address or a DNS name.
+func IsHost(text string) bool {
+	const longest = 253
+	if _, err := netip.ParseAddr(text); err == nil {
+		return true
+	}
+	if len(text) > longest {
+		return false
+	}
+	for label := range strings.SplitSeq(text, ".") {
+		if label == "" || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := 0; i < len(label); i++ {
+			c := label[i]
+			if !(c == '-' || c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
+				return false
+			}
+		}
+	}
+	return true
 }

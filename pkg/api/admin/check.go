@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
@@ -26,7 +24,7 @@ const (
 	maxUses      = token.MaxUses
 	maxAddresses = 8
 	maxHosts     = 32
-	maxHost      = 255 // bytes
+	maxHostPort  = 259 // bytes
 	maxReason    = 200 // bytes
 	maxInstance  = 253 // bytes
 	maxSecret    = 256 // bytes
@@ -144,40 +142,18 @@ func checkHosts(hosts []string) error {
 		return fmt.Errorf("hosts: at most %d", maxHosts)
 	}
 	for _, host := range hosts {
-		if !isHost(host) {
+		if !api.IsHost(host) {
 			return errors.New("hosts: want host names and IP addresses")
 		}
 	}
 	return nil
 }
 
-// isHost says whether text could be an IP address or a DNS name.
-func isHost(text string) bool {
-	if _, err := netip.ParseAddr(text); err == nil {
-		return true
-	}
-	if text == "" || len(text) > maxHost {
-		return false
-	}
-	for label := range strings.SplitSeq(text, ".") {
-		if label == "" || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for i := 0; i < len(label); i++ {
-			c := label[i]
-			if !(c == '-' || c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 func isHostPort(text string) bool {
 	host, port, err := net.SplitHostPort(text)
-	if err != nil || len(text) > maxHost {
+	if err != nil || len(text) > maxHostPort {
 		return false
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && number > 0 && isHost(host)
+	return err == nil && number > 0 && api.IsHost(host)
 }

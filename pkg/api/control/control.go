@@ -9,15 +9,13 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
+	"github.com/cloudless-fleet/cloudless/pkg/api/body"
 	"github.com/cloudless-fleet/cloudless/pkg/api/reply"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
@@ -48,10 +46,6 @@ type Roles struct {
 	Contacts Authorize // POST /v1/contacts
 	Stats    Authorize // GET /v1/stats
 }
-
-// maxPolls bounds the long polls held open at once: a fleet has a few
-// collectors and operators. Beyond it a poll is refused as busy.
-const maxPolls = 256
 
 // maxContactsBody bounds the body of a POST, in bytes: MaxContacts of them at
 // about 80 bytes each, with room.
@@ -106,68 +100,25 @@ func named(identity string) string {
 }
 
 func (h *Handlers) workers(w http.ResponseWriter, r *http.Request, _ string) {
-	since, wait, err := pollOf(r)
-	if err != nil {
-		reply.Error(w, reply.BadData, err.Error())
-		return
-	}
-	select {
-	case h.polls <- struct{}{}:
-		defer func() { <-h.polls }()
-	default:
-		reply.Error(w, reply.Busy, fmt.Sprintf("%d polls are open already", maxPolls))
-		return
-	}
-	// Without a wait the context is done at once: what there is, or nothing.
-	ctx, cancel := context.WithTimeout(r.Context(), wait)
-	defer cancel()
-	changes, err := h.registry.Changes(ctx, since)
-	switch {
-	case err == nil:
-	case r.Context().Err() != nil:
-		replyEnded(w, r.Context())
-		return
-	case errors.Is(err, context.DeadlineExceeded):
-		changes = api.WorkerChanges{Version: since}
-	default:
-		reply.Error(w, reply.Unavailable, err.Error())
-		return
-	}
-	if changes.Workers == nil {
-		changes.Workers = []api.RegisteredWorker{}
-	}
-	changes.Now = h.millis()
-	reply.JSON(w, changes)
-}
-
-// pollOf reads since and wait. A wait longer than api.MaxWait is shortened.
-func pollOf(r *http.Request) (since uint64, wait time.Duration, err error) {
-	query := r.URL.Query()
-	if text := query.Get("since"); text != "" {
-		if since, err = strconv.ParseUint(text, 10, 64); err != nil {
-			return 0, 0, fmt.Errorf("invalid parameter %q: want a version number", "since")
+	poll(h, w, r, h.registry.Changes, func(since uint64, changes *api.WorkerChanges) {
+		if changes == nil {
+			changes = &api.WorkerChanges{Version: since}
 		}
-	}
-	if text := query.Get("wait"); text != "" {
-		if wait, err = time.ParseDuration(text); err != nil || wait < 0 {
-			return 0, 0, fmt.Errorf("invalid parameter %q: want a duration like 10s", "wait")
+		if changes.Workers == nil {
+			changes.Workers = []api.RegisteredWorker{}
 		}
-	}
-	return since, min(wait, api.MaxWait), nil
+		changes.Now = h.millis()
+		reply.JSON(w, changes)
+	})
 }
 
 func (h *Handlers) contacts(w http.ResponseWriter, r *http.Request, identity string) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxContactsBody))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		reply.Error(w, reply.TooLarge, fmt.Sprintf("body longer than %d bytes", tooLarge.Limit))
-		return
-	}
-	if err != nil {
-		reply.Error(w, reply.BadData, "read body: "+err.Error())
+	data, ok := body.Read(w, r, maxContactsBody)
+	if !ok {
 		return
 	}
 	var sent api.Contacts
-	if err := json.Unmarshal(body, &sent); err != nil {
+	if err := json.Unmarshal(data, &sent); err != nil {
 		reply.Error(w, reply.BadData, "contacts: "+err.Error())
 		return
 	}

@@ -1,13 +1,13 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"strconv"
-	"unicode"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/api/body"
@@ -44,33 +44,15 @@ func (h *Handlers) RegisterTrust(mux *http.ServeMux, wrap func(name string, next
 }
 
 func (h *Handlers) revocations(w http.ResponseWriter, r *http.Request, t Trust) {
-	since, wait, err := pollOf(r)
-	if err != nil {
-		reply.Error(w, reply.BadData, err.Error())
-		return
-	}
-	select {
-	case h.polls <- struct{}{}:
-		defer func() { <-h.polls }()
-	default:
-		reply.Error(w, reply.Busy, fmt.Sprintf("%d polls are open already", maxPolls))
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), wait)
-	defer cancel()
-	snapshot, err := t.Revocations(ctx, since)
-	switch {
-	case err == nil:
+	poll(h, w, r, t.Revocations, func(_ uint64, snapshot *[]byte) {
+		if snapshot == nil {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", strconv.Itoa(len(snapshot)))
-		_, _ = w.Write(snapshot)
-	case r.Context().Err() != nil:
-		replyEnded(w, r.Context())
-	case errors.Is(err, context.DeadlineExceeded):
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		reply.Error(w, reply.Unavailable, err.Error())
-	}
+		w.Header().Set("Content-Length", strconv.Itoa(len(*snapshot)))
+		_, _ = w.Write(*snapshot)
+	})
 }
 
 func (h *Handlers) hello(w http.ResponseWriter, r *http.Request, t Trust, from string) {
@@ -104,37 +86,14 @@ func (h *Handlers) hello(w http.ResponseWriter, r *http.Request, t Trust, from s
 func checkHello(hello api.CollectorHello) error {
 	const longestName, key = 253, 32
 	switch {
-	case hello.Hostname == "" || len(hello.Hostname) > longestName || !graphic(hello.Hostname):
-		return fmt.Errorf("hostname: want 1 to %d printable bytes", longestName)
-	case hello.Address != "" && !isHost(hello.Address):
+	case hello.Hostname == "":
+		return errors.New("hostname: want one")
+	case hello.Address != "" && !api.IsHost(hello.Address):
 		return errors.New("address: want an IP address or a host name")
 	case hello.Port == 0:
 		return errors.New("port: want 1 to 65535")
 	case len(hello.Beacon) != key:
 		return fmt.Errorf("beacon: want a public key of %d bytes", key)
 	}
-	return api.CheckDigest("bundle", hello.Bundle)
-}
-
-func graphic(text string) bool {
-	for _, r := range text {
-		if !unicode.IsGraphic(r) || r == unicode.ReplacementChar {
-			return false
-		}
-	}
-	return true
-}
-
-// isHost says whether text could be an address or a host name.
-func isHost(text string) bool {
-	if _, err := netip.ParseAddr(text); err == nil {
-		return true
-	}
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		if !(c == '.' || c == '-' || c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
-			return false
-		}
-	}
-	return len(text) <= 253
+	return cmp.Or(api.CheckLine("hostname", hello.Hostname, longestName), api.CheckDigest("bundle", hello.Bundle))
 }
