@@ -50,7 +50,7 @@ func TestACopiedStateFolderBecomesAWorkerOfItsOwn(t *testing.T) {
 			t.Errorf("it is %v now, was %v", now, original)
 		}
 		f.eventually(slack, "its frames arrive", f.flowing("w1"))
-		nothingMissing(t, f, "w1")
+		nothingMissing(t, f, "w1", 5)
 		f.onlyValuesOf(t, "w1", originalMTU)
 	})
 }

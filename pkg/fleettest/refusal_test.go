@@ -14,6 +14,7 @@ import (
 // the second uses up its attempts, gives up for a while, and gets in when
 // there is room.
 func TestARefusedWorkerCountsDownAndComesBack(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "10.77.3.0/24", "w1", "w2")
 	const small = "[registry]\nmax_workers = 1\nretry_limit = 2\ncool_down = \"1s\"\n"
 	f.write("small.toml", f.read(settings(f.hq, "coordinatord"))+small)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,20 +23,23 @@ import (
 const cutWithin = 2 * time.Second
 
 // TestARevokedWorkerIsCutAndKeptOut revokes a worker whose stream and session are
-// open, and tries its certificate from elsewhere.
+// open, and tries its certificate from elsewhere. The worker is frozen meanwhile,
+// so that it ends nothing itself.
 func TestARevokedWorkerIsCutAndKeptOut(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, "10.77.7.0/24", "w1", "w2")
 	w1, thief := f.workers[0], f.lan.plug("thief")
 	f.startServers()
-	f.startWorkers()
+	frozen := f.start(w1, "workerd").cmd.Process
+	f.start(f.workers[1], "workerd")
 	f.eventually(2*probeInterval+3*slack, "the fleet works", f.flowing("w1", "w2"))
 	stolen := f.credentials(w1)
 	ports := map[string]string{
 		"collectord":   net.JoinHostPort(f.hq.addr.String(), fmt.Sprint(model.PortCollector)),
 		"coordinatord": net.JoinHostPort(f.hq.addr.String(), fmt.Sprint(model.PortCoordinator)),
 	}
-	for daemon, try := range map[string]func(string) error{"collectord": thief.tryStream(t, stolen), "coordinatord": thief.tryControl(t, stolen)} {
+	tries := map[string]func(addr string) error{"collectord": thief.tryStream(t, stolen), "coordinatord": thief.tryControl(t, stolen)}
+	for daemon, try := range tries {
 		if err := try(ports[daemon]); err != nil {
 			t.Fatalf("a certificate that is good does not work with %s: %v", daemon, err)
 		}
@@ -45,6 +49,10 @@ func TestARevokedWorkerIsCutAndKeptOut(t *testing.T) {
 	if len(open) < 2 {
 		t.Fatalf("open connections of w1 are %v, want a stream and a session at least", open)
 	}
+	if err := frozen.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { frozen.Signal(syscall.SIGCONT) })
 	begun := time.Now()
 	if _, err := f.ctl(f.hq, "workers", "revoke", "w1", "--reason", "stolen"); err != nil {
 		t.Fatal(err)
@@ -62,8 +70,11 @@ func TestARevokedWorkerIsCutAndKeptOut(t *testing.T) {
 		t.Errorf("cut after %v, want %v", took, cutWithin)
 	}
 	t.Logf("all %d connections were cut %v after the command was given", len(open), took.Round(time.Millisecond))
+	if err := frozen.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
 
-	for daemon, try := range map[string]func(string) error{"collectord": thief.tryStream(t, stolen), "coordinatord": thief.tryControl(t, stolen)} {
+	for daemon, try := range tries {
 		if err := try(ports[daemon]); err == nil {
 			t.Errorf("%s lets a revoked certificate in", daemon)
 		} else {
