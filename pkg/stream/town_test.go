@@ -48,7 +48,7 @@ func credentials(t testing.TB, ca *trust.CA, req trust.Request, now func() time.
 
 func newCA(t testing.TB, fleet string) *trust.CA {
 	t.Helper()
-	ca, err := trust.InitCA(t.TempDir(), fleet, rand.Reader, time.Now())
+	ca, err := trust.NewCA(fleet, rand.Reader, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,17 +4,11 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/big"
 	"net/url"
-	"os"
-	"path/filepath"
 	"time"
-
-	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
 )
 
 const (
@@ -31,53 +25,6 @@ type CA struct {
 	cert    *x509.Certificate
 	certPEM []byte
 	key     ed25519.PrivateKey
-}
-
-// InitCA makes the authority of a new fleet and keeps it in dir, which is made
-// (0700) when missing, as ca.crt and ca.key (0600). It never overwrites: when
-// either file exists it changes nothing and returns an error wrapping
-// fs.ErrExist.
-func InitCA(dir, fleet string, random io.Reader, now time.Time) (*CA, error) {
-	if err := CheckFleet(fleet); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, disk.Folder); err != nil {
-		return nil, fmt.Errorf("make folder of the authority: %w", err)
-	}
-	certPath, keyPath := filepath.Join(dir, authorityCertFile), filepath.Join(dir, authorityKeyFile)
-	// The key is written first; a crash in between leaves a key without a
-	// certificate, which the next call reports rather than replaces.
-	for _, path := range []string{certPath, keyPath} {
-		if err := mustNotExist(path); err != nil {
-			return nil, fmt.Errorf("make authority: %w", err)
-		}
-	}
-	ca, err := NewCA(fleet, random, now)
-	if err != nil {
-		return nil, err
-	}
-	keyPEM, err := encodeKey(ca.key)
-	if err != nil {
-		return nil, err
-	}
-	if err := disk.Create(keyPath, keyPEM, disk.Private); err != nil {
-		return nil, err
-	}
-	if err := disk.Create(certPath, ca.certPEM, disk.Public); err != nil {
-		return nil, err
-	}
-	return ca, nil
-}
-
-func mustNotExist(path string) error {
-	_, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = fmt.Errorf("%q: %w (an authority is never overwritten: choose another folder)", path, fs.ErrExist)
-	}
-	return err
 }
 
 // NewCA makes an authority in memory only.
@@ -123,33 +70,25 @@ func newCA(fleet string, random io.Reader, now time.Time) (*CA, error) {
 	return &CA{fleet: fleet, cert: cert, certPEM: encodeCert(der), key: private}, nil
 }
 
-// LoadCA reads the authority that InitCA made in dir.
-func LoadCA(dir string) (*CA, error) {
-	keyPath, certPath := filepath.Join(dir, authorityKeyFile), filepath.Join(dir, authorityCertFile)
-	return loadCA(keyPath, certPath)
-}
-
 // LoadCAFile reads an authority whose certificate and key share the file
 // (CA.PEM).
-func LoadCAFile(path string) (*CA, error) { return loadCA(path, path) }
-
-func loadCA(keyPath, certPath string) (*CA, error) {
-	key, err := readKey(keyPath)
+func LoadCAFile(path string) (*CA, error) {
+	key, err := readKey(path)
 	if err != nil {
 		return nil, fmt.Errorf("load authority: %w", err)
 	}
-	certs, err := readCerts(certPath)
+	certs, err := readCerts(path)
 	if err != nil {
 		return nil, fmt.Errorf("load authority: %w", err)
 	}
 	cert := certs[0]
 	fleet, err := authorityFleet(cert)
 	if err != nil {
-		return nil, fmt.Errorf("load authority: %q: %w", certPath, err)
+		return nil, fmt.Errorf("load authority: %q: %w", path, err)
 	}
 	private, ok := key.(ed25519.PrivateKey)
 	if !ok || !private.Public().(ed25519.PublicKey).Equal(cert.PublicKey) {
-		return nil, fmt.Errorf("load authority: %w: %q and %q", ErrKeyMismatch, keyPath, certPath)
+		return nil, fmt.Errorf("load authority: %w: %q", ErrKeyMismatch, path)
 	}
 	return &CA{fleet: fleet, cert: cert, certPEM: encodeCert(cert.Raw), key: private}, nil
 }

@@ -20,22 +20,9 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
 )
 
-func TestInitCAWritesAnAuthorityThatLoads(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "new", "ca")
-	made, err := InitCA(dir, "lab", rand.Reader, noon())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]fs.FileMode{".": 0o700 | fs.ModeDir, "ca.crt": 0o644, "ca.key": 0o600} {
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil || info.Mode() != want {
-			t.Errorf("%s: mode %v, %v; want %v", name, info.Mode(), err, want)
-		}
-	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 2 {
-		t.Errorf("folder holds %v, want ca.crt and ca.key only", entries)
-	}
-	loaded, err := LoadCA(dir)
+func TestAnAuthorityLoadsAgain(t *testing.T) {
+	made := newFleet(t, "lab")
+	loaded, err := LoadCAFile(authorityFile(t, made, made))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,55 +34,42 @@ func TestInitCAWritesAnAuthorityThatLoads(t *testing.T) {
 	}
 }
 
-func TestInitCANeverOverwrites(t *testing.T) {
-	for _, existing := range []string{authorityCertFile, authorityKeyFile} {
-		dir := t.TempDir()
-		path := filepath.Join(dir, existing)
-		if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := InitCA(dir, "lab", rand.Reader, noon()); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), path) {
-			t.Errorf("with %s there: got error %v, want fs.ErrExist naming the file", existing, err)
-		}
-		entries, _ := os.ReadDir(dir)
-		if data, _ := os.ReadFile(path); string(data) != "precious" || len(entries) != 1 {
-			t.Errorf("with %s there: it became %q, folder %v", existing, data, entries)
-		}
+// authorityFile has the certificate of one authority and the key of another.
+func authorityFile(t *testing.T, cert, key *CA) (path string) {
+	t.Helper()
+	text, err := encodeKey(key.key)
+	if err != nil {
+		t.Fatal(err)
 	}
+	path = filepath.Join(t.TempDir(), "authority.pem")
+	if err := os.WriteFile(path, append(bytes.Clone(cert.CertPEM()), text...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
-func TestInitCARefusesBadFleetNames(t *testing.T) {
+func TestNewCARefusesBadFleetNames(t *testing.T) {
 	for _, fleet := range []string{"", "Lab", "a b", "-a", "a.b", strings.Repeat("a", 64)} {
-		dir := t.TempDir()
-		if _, err := InitCA(dir, fleet, rand.Reader, noon()); err == nil {
+		if _, err := NewCA(fleet, rand.Reader, noon()); err == nil {
 			t.Errorf("fleet %q: accepted", fleet)
 		}
-		if entries, _ := os.ReadDir(dir); len(entries) != 0 {
-			t.Errorf("fleet %q: left %v behind", fleet, entries)
-		}
 	}
 }
 
-func TestLoadCAChecksKeyAndCertificate(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := InitCA(dir, "lab", rand.Reader, noon()); err != nil {
-		t.Fatal(err)
-	}
-	other := newFleet(t, "lab")
-	if err := os.WriteFile(filepath.Join(dir, authorityCertFile), other.CertPEM(), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := LoadCA(dir); !errors.Is(err, ErrKeyMismatch) {
+func TestLoadCAFileChecksKeyAndCertificate(t *testing.T) {
+	ca, other := newFleet(t, "lab"), newFleet(t, "lab")
+	if _, err := LoadCAFile(authorityFile(t, ca, other)); !errors.Is(err, ErrKeyMismatch) {
 		t.Errorf("certificate of another key: got %v, want ErrKeyMismatch", err)
 	}
-	if err := os.Chmod(filepath.Join(dir, authorityKeyFile), 0o644); err != nil {
+	path := authorityFile(t, ca, ca)
+	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadCA(dir); !errors.Is(err, ErrKeyMode) || !strings.Contains(err.Error(), "chmod 600") {
+	if _, err := LoadCAFile(path); !errors.Is(err, ErrKeyMode) || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("key readable by all: got %v, want ErrKeyMode with the cure", err)
 	}
-	if _, err := LoadCA(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("empty folder: got %v, want fs.ErrNotExist", err)
+	if _, err := LoadCAFile(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: got %v, want fs.ErrNotExist", err)
 	}
 }
 

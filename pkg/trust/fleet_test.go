@@ -16,7 +16,7 @@ func in(d time.Duration) func() time.Time {
 
 func newFleet(t *testing.T, fleet string) *CA {
 	t.Helper()
-	ca, err := InitCA(t.TempDir(), fleet, rand.Reader, noon())
+	ca, err := NewCA(fleet, rand.Reader, noon())
 	if err != nil {
 		t.Fatal(err)
 	}

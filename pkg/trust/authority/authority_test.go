@@ -243,27 +243,6 @@ func TestManyFirstStartsMakeOneFleet(t *testing.T) {
 	}
 }
 
-func TestAdopt(t *testing.T) {
-	ca, err := trust.InitCA(t.TempDir(), "lab", rand.Reader, noon())
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for range 2 {
-		a, err := Adopt(dir, ca, rand.Reader, noon())
-		if err != nil || a.Fingerprint() != ca.Fingerprint() {
-			t.Fatalf("got %v, %v", a, err)
-		}
-	}
-	other, err := trust.NewCA("lab", rand.Reader, noon())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Adopt(dir, other, rand.Reader, noon()); !errors.Is(err, ErrFleet) {
-		t.Errorf("another authority: %v", err)
-	}
-}
-
 func TestBeaconsAreVouchedForAcrossARollOver(t *testing.T) {
 	a := opened(t, t.TempDir(), "lab")
 	first := a.Bundle()

@@ -27,25 +27,6 @@ import (
 // ErrHalfMade and left alone, since it could as well be a home whose fleet.json
 // was lost.
 func Open(dir, fleet string, random io.Reader, now time.Time) (*Authority, error) {
-	return open(dir, fleet, nil, random, now)
-}
-
-// Adopt makes the home of a fleet around an authority that exists already, such
-// as one that was made by hand. A home that is there must be of that authority.
-func Adopt(dir string, ca *trust.CA, random io.Reader, now time.Time) (*Authority, error) {
-	a, err := open(dir, ca.Fleet(), ca, random, now)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range a.Bundle().Fingerprints() {
-		if f == ca.Fingerprint() {
-			return a, nil
-		}
-	}
-	return nil, fmt.Errorf("adopt authority %s: %q: %w: it has authorities of its own", ca.Fingerprint(), dir, ErrFleet)
-}
-
-func open(dir, fleet string, ca *trust.CA, random io.Reader, now time.Time) (*Authority, error) {
 	if fleet != "" {
 		if err := trust.CheckFleet(fleet); err != nil {
 			return nil, err
@@ -62,7 +43,7 @@ func open(dir, fleet string, ca *trust.CA, random io.Reader, now time.Time) (*Au
 	a := &Authority{dir: dir}
 	s, err := load(dir)
 	if errors.Is(err, errNoManifest) {
-		if err = create(dir, fleet, ca, random, now); err == nil {
+		if err = create(dir, fleet, random, now); err == nil {
 			s, err = load(dir)
 		}
 	}
@@ -127,8 +108,8 @@ func load(dir string) (*state, error) {
 }
 
 // create makes whatever is missing and the manifest last. The folder is locked.
-func create(dir, fleet string, ca *trust.CA, random io.Reader, now time.Time) error {
-	ca, err := firstAuthority(dir, fleet, ca, random, now)
+func create(dir, fleet string, random io.Reader, now time.Time) error {
+	ca, err := firstAuthority(dir, fleet, random, now)
 	if err != nil {
 		return err
 	}
@@ -160,8 +141,8 @@ func create(dir, fleet string, ca *trust.CA, random io.Reader, now time.Time) er
 }
 
 // firstAuthority returns the authority that an interrupted start has left, or
-// puts the given or a new one there.
-func firstAuthority(dir, fleet string, ca *trust.CA, random io.Reader, now time.Time) (*trust.CA, error) {
+// makes one.
+func firstAuthority(dir, fleet string, random io.Reader, now time.Time) (*trust.CA, error) {
 	left, err := authoritiesIn(dir)
 	if err != nil {
 		return nil, err
@@ -180,15 +161,14 @@ func firstAuthority(dir, fleet string, ca *trust.CA, random io.Reader, now time.
 		}
 		return found, nil
 	}
-	if ca == nil {
-		if fleet == "" {
-			if fleet, err = generateName(random); err != nil {
-				return nil, err
-			}
-		}
-		if ca, err = trust.NewCA(fleet, random, now); err != nil {
+	if fleet == "" {
+		if fleet, err = generateName(random); err != nil {
 			return nil, err
 		}
+	}
+	ca, err := trust.NewCA(fleet, random, now)
+	if err != nil {
+		return nil, err
 	}
 	data, err := ca.PEM()
 	if err != nil {

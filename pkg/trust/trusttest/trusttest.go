@@ -11,7 +11,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
 
-// Fleet is a fleet with an authority of its own, in a folder of the test's.
+// Fleet is a fleet with an authority of its own.
 type Fleet struct {
 	t  testing.TB
 	ca *trust.CA
@@ -20,7 +20,7 @@ type Fleet struct {
 // New makes a fleet.
 func New(t testing.TB, name string) *Fleet {
 	t.Helper()
-	ca, err := trust.InitCA(t.TempDir(), name, rand.Reader, time.Now())
+	ca, err := trust.NewCA(name, rand.Reader, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
