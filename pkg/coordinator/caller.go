@@ -39,8 +39,8 @@ func (c caller) from() string {
 func (c caller) localAdmin() bool { return c.local && c.role == trust.RoleOperator }
 
 // callerOfTLS reads who asks on the TCP port out of the connection.
-func callerOfTLS(r *http.Request) (caller, error) {
-	who := caller{name: "an unknown caller", addr: addrOf(r.RemoteAddr)}
+func callerOfTLS(r *http.Request) (*caller, error) {
+	who := &caller{name: "an unknown caller", addr: addrOf(r.RemoteAddr)}
 	if r.TLS == nil {
 		return who, trust.ErrNoCertificate
 	}
@@ -56,12 +56,12 @@ func callerOfTLS(r *http.Request) (caller, error) {
 }
 
 // callerOfSocket reads who asks on the unix socket.
-func (s socketRule) callerOf(r *http.Request) (caller, bool) {
+func (s socketRule) callerOf(r *http.Request) (*caller, bool) {
 	at, ok := local.CallerOf(r.Context())
 	if !ok {
-		return caller{}, false
+		return &caller{}, false
 	}
-	who := caller{local: true, name: at.Name}
+	who := &caller{local: true, name: at.Name}
 	switch {
 	case s.rule.Admin(at):
 		who.role = trust.RoleOperator
@@ -79,14 +79,16 @@ type socketRule struct {
 
 type callerKey struct{}
 
-func withCaller(ctx context.Context, who caller) context.Context {
+func withCaller(ctx context.Context, who *caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, who)
 }
 
 // callerIn returns who asks; the zero caller may nothing.
 func callerIn(ctx context.Context) caller {
-	who, _ := ctx.Value(callerKey{}).(caller)
-	return who
+	if who, ok := ctx.Value(callerKey{}).(*caller); ok {
+		return *who
+	}
+	return caller{}
 }
 
 // may says who may ask for a path at all. What is left open here is decided

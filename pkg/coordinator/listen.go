@@ -2,12 +2,10 @@ package coordinator
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/api/admin"
@@ -48,7 +46,7 @@ func (c *coordinator) listen(cfg ControlConfig, teardown *daemon.Teardown) ([]se
 		c.dialAddresses = func() []string { return dialAddresses(at, ownAddresses()) }
 	}
 	mux := c.routes(cfg, log)
-	secure := tls.NewListener(listener{tcp, c.connections}, c.home.credentials.Server([]string{"h2", "http/1.1"}, trust.ClientOptional))
+	secure := newHandshaker(listener{tcp, c.connections}, c.home.credentials.Server([]string{"h2", "http/1.1"}, trust.ClientOptional), log)
 	ports := []served{{name: "control", listener: secure, handler: c.guard.tcp(mux), context: connContext, config: cfg.HTTP, log: log}}
 	if cfg.Socket == "" {
 		return ports, nil
@@ -91,12 +89,14 @@ func (c *coordinator) routes(cfg ControlConfig, log *slog.Logger) *http.ServeMux
 
 // serve answers until ctx ends.
 func (s served) serve(ctx context.Context) error {
-	const alive, answer = 15 * time.Second, 15 * time.Second
 	server := &http.Server{Handler: s.handler, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), ConnContext: s.context,
-		BaseContext: func(net.Listener) context.Context { return control.Stopping(ctx) }, // ends polls and sessions
-		// A peer that is gone without a word holds a session until it is missed.
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 64, SendPingTimeout: alive, PingTimeout: answer, WriteByteTimeout: 2 * answer}}
+		BaseContext: func(net.Listener) context.Context { return control.Stopping(ctx) }} // ends polls and sessions
 	s.config.Apply(server)
+	// A daemon has a session and a request or two under way. Bodies are small; a
+	// connection that tells the same few headers now and then needs no table for
+	// them, which would be 2 KiB for each worker.
+	server.HTTP2.MaxConcurrentStreams, server.HTTP2.MaxEncoderHeaderTableSize = 64, 1
+	server.HTTP2.MaxReceiveBufferPerConnection, server.HTTP2.MaxReceiveBufferPerStream = 256<<10, 64<<10
 	return middleware.Serve(ctx, server, s.listener)
 }
 

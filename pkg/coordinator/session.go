@@ -20,20 +20,14 @@ import (
 // Session implements member.Fleet: it is a worker's open ear, from the moment when
 // its process is let in until the connection ends.
 func (m members) Session(ctx context.Context, peer member.Peer, s api.Session, send func(api.Directive) error) error {
-	id := peer.Worker()
-	one := m.sessions.add(id)
+	one := m.sessions.add(peer.Worker())
 	defer m.sessions.remove(one)
-	// It can be cut from now on; what was revoked before has to be looked up.
-	if err := m.revoked.Check(peer.Leaf, peer.Identity); err != nil {
-		return reply.Because(reply.ErrForbidden, "%v", err)
-	}
-	attachment, err := m.desk.Attach(m.process(id, s.Boot, s.Body, s.Bundle))
+	talk := &talk{members: m, peer: peer, send: send, bundle: s.Bundle, offset: m.offsetOf(s.Now)}
+	attachment, err := talk.attach(s)
 	if err != nil {
-		return notAttached(err)
+		return err
 	}
 	defer attachment.Detach()
-	talk := &talk{members: m, peer: peer, send: send, bundle: s.Bundle}
-	offset := m.offsetOf(s.Now)
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,15 +40,25 @@ func (m members) Session(ctx context.Context, peer member.Peer, s api.Session, s
 			}
 			err = talk.update()
 		case news := <-attachment.Changes():
-			if news.Kind == admission.NewsAdmitted {
-				m.registry.KeepAlive(id, offset)
-			}
 			err = talk.hear(news)
 		}
 		if err != nil || talk.ended {
 			return err
 		}
 	}
+}
+
+// attach lets the desk know of the process. It can be cut already; what was
+// revoked before has to be looked up.
+func (t *talk) attach(s api.Session) (*admission.Attachment, error) {
+	if err := t.revoked.Check(t.peer.Leaf, t.peer.Identity); err != nil {
+		return nil, reply.Because(reply.ErrForbidden, "%v", err)
+	}
+	attachment, err := t.desk.Attach(t.process(t.peer.Worker(), s.Boot, s.Body, s.Bundle))
+	if err != nil {
+		return nil, notAttached(err)
+	}
+	return attachment, nil
 }
 
 func notAttached(err error) error {
@@ -83,6 +87,7 @@ type talk struct {
 	members
 	peer     member.Peer
 	send     func(api.Directive) error
+	offset   time.Duration // by which the worker's clock was ahead
 	admitted bool
 	ended    bool
 	plan     *api.Plan         // last told
@@ -95,6 +100,7 @@ func (t *talk) hear(news admission.News) error {
 	switch news.Kind {
 	case admission.NewsAdmitted:
 		t.admitted = true
+		t.registry.KeepAlive(t.peer.Worker(), t.offset)
 		return t.update()
 	case admission.NewsWait:
 		return t.tell(api.Directive{Wait: news.Text})

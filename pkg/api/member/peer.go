@@ -44,25 +44,32 @@ func PeerOf(r *http.Request) (Peer, error) {
 // body of others.
 func (h *Handlers) known(who who, serve func(http.ResponseWriter, *http.Request, Peer)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer, err := h.deps.Peer(r)
-		if err == nil {
-			err = h.judge(peer)
+		if peer, ok := h.admit(who, w, r); ok {
+			serve(w, r, peer)
 		}
-		if err != nil {
-			reply.Error(w, reply.Forbidden, err.Error())
-			return
-		}
-		switch {
-		case who == anybody:
-		case !peer.HasCertificate:
-			reply.Error(w, reply.Unauthorized, "show the certificate of a member of the fleet")
-			return
-		case who == workers && peer.Worker().IsZero():
-			reply.Error(w, reply.Forbidden, fmt.Sprintf("%s may not %s %s: it is for workers", peer.Identity, r.Method, r.URL.Path))
-			return
-		}
-		serve(w, r, peer)
 	})
+}
+
+// admit finds out who asks. When the route is not for him it has answered. It
+// stands alone so that its stack is free again while a session lasts.
+func (h *Handlers) admit(who who, w http.ResponseWriter, r *http.Request) (peer Peer, ok bool) {
+	peer, err := h.deps.Peer(r)
+	if err == nil {
+		err = h.judge(peer)
+	}
+	switch {
+	case err != nil:
+		reply.Error(w, reply.Forbidden, err.Error())
+	case who == anybody:
+		return peer, true
+	case !peer.HasCertificate:
+		reply.Error(w, reply.Unauthorized, "show the certificate of a member of the fleet")
+	case who == workers && peer.Worker().IsZero():
+		reply.Error(w, reply.Forbidden, fmt.Sprintf("%s may not %s %s: it is for workers", peer.Identity, r.Method, r.URL.Path))
+	default:
+		return peer, true
+	}
+	return Peer{}, false
 }
 
 // judge looks at the certificate again: a connection may be older than its

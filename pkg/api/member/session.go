@@ -13,6 +13,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/api/body"
 	"github.com/cloudless-fleet/cloudless/pkg/api/middleware"
 	"github.com/cloudless-fleet/cloudless/pkg/api/reply"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
 
@@ -67,64 +68,49 @@ func (s *sessions) leave(id trust.Identity) {
 }
 
 func (h *Handlers) session(w http.ResponseWriter, r *http.Request, peer Peer) {
-	var s api.Session
-	if !body.JSON(w, r, maxSmall, "session", &s) {
-		return
-	}
-	if err := checkSession(s); err != nil {
-		reply.Error(w, reply.BadData, "session: "+err.Error())
-		return
-	}
-	if err := h.sessions.enter(peer.Identity); err != nil {
-		reply.Error(w, reply.Busy, err.Error())
+	s, ok := h.wanted(w, r, peer)
+	if !ok {
 		return
 	}
 	defer h.sessions.leave(peer.Identity)
 	r, release := middleware.Endless(w, r)
 	defer release()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(errOver)
 	// A session does not outlive the certificate that it was opened with.
-	left := peer.Leaf.NotAfter.Sub(h.deps.Now())
-	ctx, cancel := context.WithTimeoutCause(r.Context(), left, fmt.Errorf("%w: connect again with the new one", trust.ErrExpired))
-	defer cancel()
-	h.stream(ctx, w, peer, s)
+	expiry := time.AfterFunc(peer.Leaf.NotAfter.Sub(h.deps.Now()), func() { cancel(fmt.Errorf("%w: connect again with the new one", trust.ErrExpired)) })
+	defer expiry.Stop()
+	lines := newLines(w, cancel, h.millis)
+	err := h.fleet.Session(ctx, peer, *s, lines.send)
+	cause := context.Cause(ctx)
+	cancel(errOver)
+	lines.hush()
+	h.end(w, lines, err, cause)
+}
+
+// wanted reads what session is asked for and finds room for it. When there is none
+// it has answered. It stands alone so that its stack is free again while the
+// session lasts.
+func (h *Handlers) wanted(w http.ResponseWriter, r *http.Request, peer Peer) (*api.Session, bool) {
+	s := new(api.Session)
+	if !body.JSON(w, r, maxSmall, "session", s) {
+		return nil, false
+	}
+	if err := checkSession(*s); err != nil {
+		reply.Error(w, reply.BadData, "session: "+err.Error())
+		return nil, false
+	}
+	if err := h.sessions.enter(peer.Identity); err != nil {
+		reply.Error(w, reply.Busy, err.Error())
+		return nil, false
+	}
+	return s, true
 }
 
 func checkSession(s api.Session) error {
 	const longestName, longestVersion = 253, 64
 	return errors.Join(checkProcess(s.Boot, s.Body, s.Bundle),
 		api.CheckLine("hostname", s.Hostname, longestName), api.CheckLine("version", s.Version, longestVersion))
-}
-
-// stream runs the session and pings beside it.
-func (h *Handlers) stream(ctx context.Context, w http.ResponseWriter, peer Peer, s api.Session) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(errOver)
-	lines := &lines{w: w, control: http.NewResponseController(w), broken: cancel}
-	pinging := make(chan struct{})
-	go func() {
-		defer close(pinging)
-		h.ping(ctx, lines)
-	}()
-	err := h.fleet.Session(ctx, peer, s, lines.send)
-	cause := context.Cause(ctx)
-	cancel(errOver)
-	<-pinging
-	h.end(w, lines, err, cause)
-}
-
-// ping sends a sign of life now and then, so that the worker tells a silent
-// coordinator from one that has nothing to say.
-func (h *Handlers) ping(ctx context.Context, lines *lines) {
-	tick := time.NewTicker(api.SessionPing)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			_ = lines.send(api.Directive{Now: h.millis()}) // an error ends ctx
-		}
-	}
 }
 
 // end says the last word, if there is one and somebody to hear it.
@@ -143,15 +129,45 @@ func (h *Handlers) end(w http.ResponseWriter, lines *lines, err, cause error) {
 	}
 }
 
-// lines writes directives, one at a time.
+// lines writes directives, one at a time, and a sign of life now and then, so that
+// the worker tells a silent coordinator from one that has nothing to say. A timer
+// sends it: a goroutine that waits for that would cost 4 KiB a session.
 type lines struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	broken  context.CancelCauseFunc
+	millis  func() model.Millis
 
 	mu     sync.Mutex // guards the rest, and writing
+	ping   *time.Timer
+	hushed bool // no more signs of life
 	begun  bool
 	failed error
+}
+
+func newLines(w http.ResponseWriter, broken context.CancelCauseFunc, millis func() model.Millis) *lines {
+	l := &lines{w: w, control: http.NewResponseController(w), broken: broken, millis: millis}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ping = time.AfterFunc(api.SessionPing, l.alive)
+	return l
+}
+
+// alive sends a sign of life.
+func (l *lines) alive() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.hushed && l.sendLocked(api.Directive{Now: l.millis()}) == nil {
+		l.ping.Reset(api.SessionPing)
+	}
+}
+
+// hush ends the signs of life; none is being written any more when it returns.
+func (l *lines) hush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hushed = true
+	l.ping.Stop()
 }
 
 // begin sends the header. Flushed before any line, it keeps the stack from
@@ -165,6 +181,12 @@ func (l *lines) begin() {
 
 // send writes one line. After an error the session is over.
 func (l *lines) send(d api.Directive) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sendLocked(d)
+}
+
+func (l *lines) sendLocked(d api.Directive) error {
 	line, err := json.Marshal(d)
 	if err != nil {
 		return err
@@ -172,8 +194,6 @@ func (l *lines) send(d api.Directive) error {
 	if len(line) >= api.MaxDirective {
 		return fmt.Errorf("directive of %d bytes, at most %d", len(line), api.MaxDirective)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.failed != nil {
 		return l.failed
 	}
