@@ -221,20 +221,3 @@ func (c *certificate) install(answer api.Enrolment, key []byte, name string, mov
 	_, err = trust.WriteCredentials(dir, issued)
 	return err
 }
-
-// fitName makes a host name a name that a certificate can carry: 1 to 63 of
-// a-z, 0-9, '.', '_' and '-', beginning with a letter or digit.
-func fitName(hostname string) string {
-	fit := strings.Map(func(r rune) rune {
-		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '.' || r == '_' || r == '-' {
-			return r
-		}
-		return '-'
-	}, strings.ToLower(hostname))
-	fit = strings.TrimLeft(fit, "._-")
-	const longest = 63
-	if fit = fit[:min(len(fit), longest)]; fit == "" {
-		return model.DaemonCollector
-	}
-	return fit
-}

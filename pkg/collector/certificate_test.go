@@ -242,26 +242,3 @@ func TestWhatIsIssuedIsLookedAt(t *testing.T) {
 		t.Errorf("left behind: %v", entries)
 	}
 }
-
-func TestNamesThatFit(t *testing.T) {
-	for hostname, want := range map[string]string{
-		"monitor-1":                 "monitor-1",
-		"Monitor.Example.COM":       "monitor.example.com",
-		"-a b_c":                    "a-b_c",
-		"":                          "collectord",
-		"...":                       "collectord",
-		"gr\u00fcn":                 "gr-n",
-		strings.Repeat("a", 70):     strings.Repeat("a", 63),
-		"\u00e9" + "x":              "x",
-		"192.0.2.7":                 "192.0.2.7",
-		strings.Repeat("\u00e9", 3): "collectord",
-	} {
-		got := fitName(hostname)
-		if got != want {
-			t.Errorf("%q: got %q, want %q", hostname, got, want)
-		}
-		if err := (trust.Identity{Fleet: "lab", Role: trust.RoleCollector, Name: got}).Validate(); err != nil {
-			t.Errorf("%q: %v", hostname, err)
-		}
-	}
-}

@@ -18,6 +18,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/store"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
+	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/people"
 )
 
@@ -185,7 +186,7 @@ func (c WebConfig) Validate() error {
 		errs = append(errs, model.Fieldf("hosts", "%d of them: want at most %d", len(c.Hosts), mostHosts))
 	}
 	for i, host := range c.Hosts {
-		if err := checkHost(host); err != nil {
+		if err := trust.CheckHost(host); err != nil {
 			errs = append(errs, model.Fieldf(fmt.Sprintf("hosts[%d]", i), "%w", err))
 		}
 	}

@@ -49,7 +49,7 @@ const readyAfter = 30 * time.Second
 // openCertificate loads the certificate, or waits for one; ready is called when
 // that takes long.
 func (c *collector) openCertificate(ctx context.Context, ready func()) error {
-	kept := &certificate{files: trust.FilesIn(c.cfg.inState(tlsFolder), trust.RoleCollector), name: fitName(c.hostname),
+	kept := &certificate{files: trust.FilesIn(c.cfg.inState(tlsFolder), trust.RoleCollector), name: trust.FitName(c.hostname, trust.RoleCollector),
 		foreign: foreignTo(c.cfg.Coordinator.URL), now: c.now, random: rand.Reader, log: component(c.log, "certificate")}
 	kept.forget = func() error {
 		// The copy of the list is of the former fleet: the new one's revisions

@@ -151,13 +151,6 @@ func (w *webCertificate) renew(ctx context.Context) error {
 	return writeSecret(w.path, data)
 }
 
-// fleetNames says that a client asks for a server of a fleet by its fixed name,
-// and not as browsers do, see package trust.
-func fleetNames(serverName string) bool {
-	const domain = ".cloudless.internal"
-	return strings.HasSuffix(strings.ToLower(serverName), domain)
-}
-
 // serverTLS shows members of the fleet the fleet's certificate, and everybody
 // else the one for browsers; the fleet's, too, as long as there is no other.
 func serverTLS(credentials *trust.Credentials, protocols []string, web func() *tls.Certificate) *tls.Config {
@@ -165,7 +158,7 @@ func serverTLS(credentials *trust.Credentials, protocols []string, web func() *t
 	ofFleet := config.GetConfigForClient
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		chosen, err := ofFleet(hello) // made for this handshake alone
-		if shown := web(); err == nil && shown != nil && !fleetNames(hello.ServerName) {
+		if shown := web(); err == nil && shown != nil && !trust.IsServerName(hello.ServerName) {
 			chosen.Certificates = []tls.Certificate{*shown}
 		}
 		return chosen, err
@@ -182,7 +175,7 @@ const mostHosts = 32
 func webHosts(configured []string, hostname string, addresses []net.Addr) []string {
 	var hosts []string
 	add := func(host string) {
-		if len(hosts) < mostHosts && checkHost(host) == nil && !slices.Contains(hosts, host) {
+		if len(hosts) < mostHosts && trust.CheckHost(host) == nil && !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
 	}
@@ -199,20 +192,4 @@ func webHosts(configured []string, hostname string, addresses []net.Addr) []stri
 		}
 	}
 	return hosts
-}
-
-// checkHost accepts what a certificate for browsers can hold: an IP address or a
-// name of the DNS that is none of the fleets' own.
-func checkHost(host string) error {
-	if addr, err := netip.ParseAddr(host); err == nil && addr.Zone() == "" {
-		return nil
-	}
-	good := len(host) <= 253 && !fleetNames(host)
-	for label := range strings.SplitSeq(strings.ToLower(host), ".") {
-		good = good && trust.CheckFleet(label) == nil // the same grammar: a label of the DNS
-	}
-	if !good {
-		return fmt.Errorf("%.80q: want a DNS name or an IP address", host)
-	}
-	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -114,28 +113,11 @@ func localHosts() []string { return []string{"localhost", "127.0.0.1", "::1"} }
 
 // ownRequest asks for our own certificate, in the name of the host.
 func ownRequest(hostname string, ttl time.Duration) trust.Request {
-	request := trust.Request{Role: trust.RoleCoordinator, Name: identityName(hostname), Hosts: localHosts(), TTL: ttl}
+	request := trust.Request{Role: trust.RoleCoordinator, Name: trust.FitName(hostname, trust.RoleCoordinator), Hosts: localHosts(), TTL: ttl}
 	if hostname != "" && hostname != "localhost" {
 		request.Hosts = append(request.Hosts, hostname)
 	}
 	return request
-}
-
-// identityName makes a host name one that an identity can have.
-func identityName(hostname string) string {
-	const longest = 63
-	name := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '-', r == '_':
-			return r
-		}
-		return '-'
-	}, strings.ToLower(hostname))
-	name = strings.TrimLeft(name, ".-_")
-	if name == "" {
-		return model.DaemonCoordinator
-	}
-	return name[:min(len(name), longest)]
 }
 
 // issued reports whether a certificate, which TLS has verified at some time, is of

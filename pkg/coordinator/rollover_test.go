@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -187,14 +186,4 @@ func TestACertificateOfSecondsIsRenewedInTime(t *testing.T) {
 	f(30*time.Second, 0, 20*time.Second)
 	f(30*time.Second, 15*time.Second, 5*time.Second)
 	f(30*time.Second, 40*time.Second, time.Second) // it could not be renewed
-}
-
-func TestHostNamesBecomeIdentities(t *testing.T) {
-	for hostname, want := range map[string]string{"Web-1.example.com": "web-1.example.com", "": "coordinatord", "-x": "x", "häns": "h-ns",
-		strings.Repeat("a", 70): strings.Repeat("a", 63), "...": "coordinatord"} {
-		got := identityName(hostname)
-		if got != want || errors.Is((trust.Identity{Fleet: "lab", Role: trust.RoleCoordinator, Name: got}).Validate(), trust.ErrIdentity) {
-			t.Errorf("%q: got %q, want %q", hostname, got, want)
-		}
-	}
 }

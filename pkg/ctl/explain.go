@@ -76,13 +76,10 @@ func (w way) hintSocket(err error) string {
 	return ""
 }
 
-// fleetDomain ends the names by which fleets know their servers.
-const fleetDomain = ".cloudless.internal"
-
 func (w way) hintTLS(err error) string {
 	_, isForeign := errors.AsType[x509.UnknownAuthorityError](err)
 	name, isOther := errors.AsType[x509.HostnameError](err)
-	if isOther && !strings.HasSuffix(name.Host, fleetDomain) {
+	if isOther && !trust.IsServerName(name.Host) {
 		isForeign, isOther = true, false // it was not even looked for by fleet
 	}
 	_, isPlain := errors.AsType[tls.RecordHeaderError](err)

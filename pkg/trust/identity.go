@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
@@ -113,6 +114,22 @@ func checkName(name string) error {
 	return nil
 }
 
+// FitName makes a host name one that an identity of role can have: its own, with
+// a hyphen for each character that is not allowed. Of a host name of which nothing
+// is left, the role's.
+func FitName(hostname string, role Role) string {
+	name := strings.Map(func(r rune) rune {
+		if r < utf8.RuneSelf && lowerOrDigit(byte(r)) || strings.ContainsRune("._-", r) {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(hostname))
+	if name = strings.TrimLeft(name, "._-"); name == "" {
+		return string(role)
+	}
+	return name[:min(len(name), longestName)]
+}
+
 func lowerOrDigit(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
 
 // String gives the URI form.
@@ -129,6 +146,10 @@ func (id Identity) WorkerID() (worker model.WorkerID, ok bool) {
 	worker, err := model.ParseWorkerID(id.Name)
 	return worker, err == nil
 }
+
+// IsServerName says that a DNS name is one under which clients ask for a server of
+// some fleet.
+func IsServerName(name string) bool { return strings.HasSuffix(strings.ToLower(name), serverDomain) }
 
 // serverName is the DNS name under which clients ask for a server of role.
 func serverName(fleet string, role Role) string {

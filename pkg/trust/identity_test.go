@@ -62,3 +62,26 @@ func FuzzParseIdentity(f *testing.F) {
 		}
 	})
 }
+
+func TestHostNamesBecomeNames(t *testing.T) {
+	for hostname, want := range map[string]string{
+		"Web-1.Example.com":     "web-1.example.com",
+		"-a b_c":                "a-b_c",
+		"":                      "collectord",
+		"...":                   "collectord",
+		"gr\u00fcn":             "gr-n",
+		strings.Repeat("a", 70): "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		"\u00e9x":               "x",
+		"192.0.2.7":             "192.0.2.7",
+		"\u0130\xff":            "i-",
+		"\u00e9\u00e9":          "collectord",
+	} {
+		got := FitName(hostname, RoleCollector)
+		if got != want {
+			t.Errorf("%q: got %q, want %q", hostname, got, want)
+		}
+		if err := (Identity{Fleet: "lab", Role: RoleCollector, Name: got}).Validate(); err != nil {
+			t.Errorf("%q: %v", hostname, err)
+		}
+	}
+}

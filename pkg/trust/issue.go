@@ -123,24 +123,27 @@ func addHosts(template *x509.Certificate, hosts []string) error {
 			template.IPAddresses = append(template.IPAddresses, addr.Unmap().WithZone("").AsSlice())
 			continue
 		}
-		if err := checkHost(host); err != nil {
-			return err
+		if err := CheckHost(host); err != nil {
+			return fmt.Errorf("host %w", err)
 		}
 		template.DNSNames = append(template.DNSNames, strings.ToLower(host))
 	}
 	return nil
 }
 
-// checkHost accepts DNS names. Names below our own domain are ours to give:
-// one of them here would make a server pass for another role.
-func checkHost(host string) error {
-	lower := strings.ToLower(host)
-	good := host != "" && len(host) <= 253 && !strings.HasSuffix(lower, serverDomain)
-	for label := range strings.SplitSeq(lower, ".") {
+// CheckHost reports what is wrong with a host for a certificate: it is an IP
+// address or a DNS name. Names below our own domain are ours to give: one of them
+// here would make a server pass for another role.
+func CheckHost(host string) error {
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Zone() == "" {
+		return nil
+	}
+	good := host != "" && len(host) <= 253 && !IsServerName(host)
+	for label := range strings.SplitSeq(strings.ToLower(host), ".") {
 		good = good && CheckFleet(label) == nil // the same grammar: one DNS label
 	}
 	if !good {
-		return fmt.Errorf("host %.80q: want a DNS name or an IP address", host)
+		return fmt.Errorf("%.80q: want a DNS name or an IP address", host)
 	}
 	return nil
 }
@@ -149,7 +152,7 @@ func checkHost(host string) error {
 // names: what Request.Hosts was when it was issued.
 func CertificateHosts(leaf *x509.Certificate) (hosts []string) {
 	for _, name := range leaf.DNSNames {
-		if !strings.HasSuffix(strings.ToLower(name), serverDomain) {
+		if !IsServerName(name) {
 			hosts = append(hosts, name)
 		}
 	}
