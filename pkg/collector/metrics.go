@@ -46,7 +46,7 @@ func fleetMetrics(m *model.Metrics, s viewStats) {
 // trustMetrics tells of the certificates; web is zero when browsers have none of
 // their own yet.
 func trustMetrics(m *model.Metrics, fleet, web time.Time, renewals certificateStats, hellos beaconStats) {
-	const ends, endsHelp = "cloudless_certificate_ends_seconds", "When the certificate ends, Unix time."
+	const ends, endsHelp = "cloudless_certificate_not_after_seconds", "When the certificate ends, Unix time."
 	m.Gauge(ends, endsHelp, float64(fleet.Unix()), "for", "fleet")
 	browsers := model.Absent()
 	if !web.IsZero() {

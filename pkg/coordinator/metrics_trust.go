@@ -34,7 +34,7 @@ func admissionMetrics(m *model.Metrics, s admission.Stats) {
 
 // trustMetrics are figures of the fleet's trust. Times are Unix seconds.
 func (c *coordinator) trustMetrics(m *model.Metrics) {
-	m.Gauge("cloudless_certificate_not_after_seconds", "When the daemon's own certificate ends, Unix time.", float64(c.home.credentials.NotAfter().Unix()))
+	m.Gauge("cloudless_certificate_not_after_seconds", "When the daemon's own certificate ends, Unix time.", float64(c.home.credentials.NotAfter().Unix()), "for", "fleet")
 	m.Count("cloudless_certificate_renewals_total", "Renewals of the daemon's own certificate.", c.home.renewals.Load())
 	m.Count("cloudless_certificate_renewal_errors_total", "Renewals that failed; they are tried again.", c.home.failures.Load())
 	m.Gauge("cloudless_authority_not_after_seconds", "When the authority that issues ends, Unix time.", float64(c.home.NotAfter().Unix()))

@@ -37,10 +37,9 @@ func (w *worker) trustMetrics(m *model.Metrics) {
 	if s.CertificateEnds != nil {
 		ends = float64(s.CertificateEnds.Unix())
 	}
-	m.Gauge("cloudless_worker_certificate_end_seconds", "When the worker's certificate ends, Unix time.", ends)
-	const renewals, help = "cloudless_worker_renewals_total", "Renewals of the certificate, by what came of them."
-	m.Count(renewals, help, w.renewals.ok.Load(), "result", "ok")
-	m.Count(renewals, help, w.renewals.failed.Load(), "result", "failed")
+	m.Gauge("cloudless_certificate_not_after_seconds", "When the worker's certificate ends, Unix time.", ends, "for", "fleet")
+	m.Count("cloudless_certificate_renewals_total", "Renewals of the certificate.", w.renewals.ok.Load())
+	m.Count("cloudless_certificate_renewal_errors_total", "Renewals that failed; they are tried again.", w.renewals.failed.Load())
 	offset := model.Absent()
 	if d, known := w.clock.view(); known {
 		offset = d.Seconds()
