@@ -23,6 +23,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
 
 // webCertificate is what browsers are shown: they take no Ed25519 and know
@@ -148,7 +149,7 @@ func (w *webCertificate) renew(ctx context.Context) error {
 		return err
 	}
 	w.log.Info("certificate for browsers renewed", "ends", w.notAfter(), "hosts", w.hosts)
-	return writeSecret(w.path, data)
+	return disk.Replace(w.path, data, disk.Private)
 }
 
 // serverTLS shows members of the fleet the fleet's certificate, and everybody

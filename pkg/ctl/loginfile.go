@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
 
 // login is what `cloudlessctl login` leaves behind: where the fleet is, how it is
@@ -99,10 +100,10 @@ func (l *login) write() error {
 	if err != nil {
 		return err
 	}
-	if err := replacePrivate(path, append(data, '\n')); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), disk.Folder); err != nil {
 		return fmt.Errorf("write login: %w", err)
 	}
-	return nil
+	return disk.Replace(path, append(data, '\n'), disk.Private)
 }
 
 // forget removes the file.
@@ -115,32 +116,4 @@ func (l *login) forget() error {
 		return fmt.Errorf("remove login: %w", err)
 	}
 	return nil
-}
-
-// replacePrivate writes a file of mode 0600 by way of a temporary one.
-func replacePrivate(path string, data []byte) (err error) {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(dir, ".cloudlessctl-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			file.Close()
-			os.Remove(file.Name())
-		}
-	}()
-	if _, err := file.Write(data); err != nil {
-		return err
-	}
-	if err := file.Sync(); err != nil {
-		return err
-	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }

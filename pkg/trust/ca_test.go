@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
 
 func TestAnAuthorityLoadsAgain(t *testing.T) {

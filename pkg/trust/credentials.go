@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
 
 // Errors of Load and Reload that a caller may want to tell apart. Files that

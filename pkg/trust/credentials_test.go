@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
 
 func TestLoadSaysWhatIsWrong(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
 
 // DefaultTTL is how long a certificate made by hand lasts: nobody renews it.

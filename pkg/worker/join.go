@@ -14,6 +14,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/enrol"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/pairing"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/token"
@@ -112,7 +113,7 @@ func (w *worker) listenFor(s situation, a approach) error {
 // bundle reads the authorities that the machine knows; without a file it knows
 // none.
 func (w *worker) bundle() (trust.Bundle, error) {
-	pem, _, err := readBounded(w.home.Files().CA, 256<<10)
+	pem, err := disk.Read(w.home.Files().CA, 256<<10)
 	if errors.Is(err, fs.ErrNotExist) {
 		return trust.Bundle{}, nil
 	}

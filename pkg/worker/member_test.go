@@ -13,6 +13,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/home"
 )
 
@@ -366,11 +367,11 @@ func TestTheStatusFileHasNoSecret(t *testing.T) {
 		if err := r.status.write(); err != nil {
 			t.Fatal(err)
 		}
-		data, _, err := readBounded(r.state.path(statusFile), maxStatus)
+		data, err := disk.Read(r.state.path(statusFile), maxStatus)
 		if err != nil {
 			t.Fatal(err)
 		}
-		key, _, err := readBounded(r.home.Files().Key, maxStatus)
+		key, err := disk.Read(r.home.Files().Key, maxStatus)
 		if err != nil {
 			t.Fatal(err)
 		}

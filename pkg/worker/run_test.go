@@ -20,6 +20,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/selfmetrics/metricstest"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/home"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/packet"
 )

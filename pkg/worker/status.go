@@ -12,6 +12,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
 
 // standing is where the worker stands with its fleet: a small closed set.
@@ -87,7 +88,7 @@ const (
 // readStatus reads the status file. A damaged one is an error that the daemon
 // passes over: it is only a memory.
 func readStatus(dir stateDir) (Status, error) {
-	data, _, err := readBounded(dir.path(statusFile), maxStatus)
+	data, err := disk.Read(dir.path(statusFile), maxStatus)
 	if err != nil {
 		return Status{}, err
 	}

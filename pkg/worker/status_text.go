@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/home"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/pairing"
 )
@@ -143,7 +144,7 @@ func printStatus(w io.Writer, h *home.Home, s Status, running bool, now time.Tim
 
 // certificateEnd reads when the certificate in a file ends.
 func certificateEnd(path string) (ends time.Time, ok bool) {
-	data, _, err := readBounded(path, 64<<10)
+	data, err := disk.Read(path, 64<<10)
 	if err != nil {
 		return time.Time{}, false
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/token"
 )
 
@@ -52,15 +53,12 @@ func markOf(places []string) tokenMark {
 // errors hold nothing of the text.
 func readToken(places []string) (join *token.Token, path string, err error) {
 	for _, path := range places {
-		data, info, err := readBounded(path, token.MaxText+16)
+		data, err := disk.ReadPrivate(path, token.MaxText+16)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, path, fmt.Errorf("read join token: %w", err)
-		}
-		if err := checkSecret(path, info); err != nil {
-			return nil, path, err
 		}
 		join, err := token.Parse(string(data))
 		if err != nil {
@@ -69,20 +67,4 @@ func readToken(places []string) (join *token.Token, path string, err error) {
 		return &join, path, nil
 	}
 	return nil, "", nil
-}
-
-// errReadable says that others can read a secret.
-var errReadable = errors.New("readable by others")
-
-// checkSecret wants that only the owner reads the file; of one that belongs to
-// root also its group may, which is how a secret is handed to one service.
-func checkSecret(path string, info fs.FileInfo) error {
-	forbidden := fs.FileMode(0o077)
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid == 0 {
-		forbidden = 0o037
-	}
-	if mode := info.Mode().Perm(); mode&forbidden != 0 {
-		return fmt.Errorf("join token %q: mode %04o: %w; run: chmod 600 %s", path, mode, errReadable, path)
-	}
-	return nil
 }

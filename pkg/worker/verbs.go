@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/home"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/token"
 )
@@ -45,7 +46,7 @@ func givenToken(args []string, file string, stdin io.Reader) (token.Token, error
 	var err error
 	switch {
 	case file != "":
-		text, _, err = readBounded(file, token.MaxText+16)
+		text, err = disk.Read(file, token.MaxText+16)
 	case args[0] == "-":
 		text, err = io.ReadAll(io.LimitReader(stdin, token.MaxText+16))
 	default:

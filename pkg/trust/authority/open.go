@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
-	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/pairing"
 )
 

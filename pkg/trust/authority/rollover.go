@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
-	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
 
 // Prepare makes the next authority and puts it into the bundle. Hand the bundle

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
-	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
 
 // Web is the certificate of the authority that browsers are to trust. Do not

@@ -8,7 +8,7 @@ import (
 	"fmt"
 
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
-	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
 
 // Install stores what the fleet has answered: the bundle of its authorities and

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloudless-fleet/cloudless/pkg/trust/internal/disk"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
 
 const (

@@ -1,4 +1,5 @@
-// Package disk reads and writes the small files that trust rests on: a file is
+// Package disk reads and writes the small files that trust rests on, and others
+// that are to outlive a crash or to stay secret: a file is
 // replaced as a whole or not at all, is never readable by others for a moment,
 // and is never read without a bound. All functions block on the disk.
 package disk
@@ -14,7 +15,7 @@ import (
 )
 
 // ErrMode says that others than the owner can get at a secret.
-var ErrMode = errors.New("private key readable by others")
+var ErrMode = errors.New("readable by others")
 
 // Modes of the files: certificates are public, keys are not.
 const (
@@ -135,7 +136,7 @@ func checkMode(path string, info fs.FileInfo) error {
 		forbidden = 0o037
 	}
 	if mode := info.Mode().Perm(); mode&forbidden != 0 {
-		return fmt.Errorf("key file %q: mode %04o: %w; run: chmod 600 %s", path, mode, ErrMode, path)
+		return fmt.Errorf("%q: mode %04o: %w; run: chmod 600 %s", path, mode, ErrMode, path)
 	}
 	return nil
 }
