@@ -14,6 +14,7 @@ import (
 // TestTheWholeWay follows a fleet of three from the first broadcast over
 // measured values to the death and return of a worker and of both servers.
 func TestTheWholeWay(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "10.77.1.0/24", "w1", "w2", "w3")
 	names := []string{"w1", "w2", "w3"}
 	f.startWorkers()
