@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
+	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/packet"
 )
 
@@ -191,10 +193,33 @@ func (b *beacon) stats() beaconStats {
 	return b.stat
 }
 
-// newBeaconKey makes the key of a beacon.
-func newBeaconKey(random io.Reader) (ed25519.PrivateKey, error) {
-	_, private, err := ed25519.GenerateKey(random)
-	return private, err
+// beaconKey returns the key in the file at path, which is made when it is missing.
+// Errors never hold any of it.
+func beaconKey(path string, random io.Reader) (ed25519.PrivateKey, error) {
+	found, err := trust.ReadKey(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeBeaconKey(path, random)
+	}
+	key, ok := found.(ed25519.PrivateKey)
+	if err == nil && !ok {
+		err = fmt.Errorf("key file %q: a %T", path, found)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read beacon key: %w; or remove the file, and a new key is made", err)
+	}
+	return key, nil
+}
+
+func makeBeaconKey(path string, random io.Reader) (ed25519.PrivateKey, error) {
+	_, key, err := ed25519.GenerateKey(random)
+	if err != nil {
+		return nil, fmt.Errorf("make beacon key: %w", err)
+	}
+	data, err := trust.EncodeKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("make beacon key: %w", err)
+	}
+	return key, disk.Replace(path, data, disk.Private)
 }
 
 // bundleDigest tells the coordinator whom this collector believes.

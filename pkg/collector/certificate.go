@@ -172,7 +172,7 @@ func (c *certificate) issue(ctx context.Context, name string, moving bool) error
 	if err != nil {
 		return fmt.Errorf("make key: %w", err)
 	}
-	key, err := encodeKey(private)
+	key, err := trust.EncodeKey(private)
 	if err != nil {
 		return fmt.Errorf("make key: %w", err)
 	}

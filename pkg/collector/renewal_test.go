@@ -19,7 +19,7 @@ func newKeyPEM() (public ed25519.PublicKey, private []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	private, err = encodeKey(key)
+	private, err = trust.EncodeKey(key)
 	return public, private, err
 }
 

@@ -2,7 +2,6 @@ package collector
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -140,7 +139,7 @@ func (c *collector) openWeb() error {
 }
 
 func (c *collector) openBeacon() error {
-	key, err := keepKey(c.cfg.inState(beaconFile), func() (ed25519.PrivateKey, error) { return newBeaconKey(rand.Reader) })
+	key, err := beaconKey(c.cfg.inState(beaconFile), rand.Reader)
 	if err != nil {
 		return err
 	}

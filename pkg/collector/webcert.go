@@ -136,12 +136,12 @@ func (w *webCertificate) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	private, err := encodeKey(key)
+	private, err := trust.EncodeKey(key)
 	if err != nil {
 		return fmt.Errorf("make key: %w", err)
 	}
 	block, _ := pem.Decode([]byte(answer.Certificate)) // nothing but the certificate is taken over
-	if block == nil || block.Type != pemCert {
+	if block == nil || block.Type != "CERTIFICATE" {
 		return errors.New("no certificate in the answer")
 	}
 	data := append(pem.EncodeToMemory(block), private...)

@@ -96,12 +96,11 @@ func issue(ctx context.Context, client *api.AdminClient, request api.IssueReques
 	if err != nil {
 		return trust.Issued{}, fmt.Errorf("answer of coordinatord: %w", err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
+	key, err := trust.EncodeKey(private)
 	if err != nil {
 		return trust.Issued{}, err
 	}
-	return trust.Issued{Identity: identity, NotAfter: cert.NotAfter, CA: []byte(answer.Bundle), Cert: []byte(answer.Certificate),
-		Key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})}, nil
+	return trust.Issued{Identity: identity, NotAfter: cert.NotAfter, CA: []byte(answer.Bundle), Cert: []byte(answer.Certificate), Key: key}, nil
 }
 
 // keep puts what was issued into the folder out.

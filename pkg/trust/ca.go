@@ -73,7 +73,7 @@ func newCA(fleet string, random io.Reader, now time.Time) (*CA, error) {
 // LoadCAFile reads an authority whose certificate and key share the file
 // (CA.PEM).
 func LoadCAFile(path string) (*CA, error) {
-	key, err := readKey(path)
+	key, err := ReadKey(path)
 	if err != nil {
 		return nil, fmt.Errorf("load authority: %w", err)
 	}
@@ -102,7 +102,7 @@ func (ca *CA) CertPEM() []byte { return ca.certPEM }
 // PEM is the authority's certificate and its private key: the content of the
 // 0600 file that LoadCAFile reads, for nobody else's eyes.
 func (ca *CA) PEM() ([]byte, error) {
-	key, err := encodeKey(ca.key)
+	key, err := EncodeKey(ca.key)
 	if err != nil {
 		return nil, err
 	}

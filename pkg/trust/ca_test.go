@@ -37,7 +37,7 @@ func TestAnAuthorityLoadsAgain(t *testing.T) {
 // authorityFile has the certificate of one authority and the key of another.
 func authorityFile(t *testing.T, cert, key *CA) (path string) {
 	t.Helper()
-	text, err := encodeKey(key.key)
+	text, err := EncodeKey(key.key)
 	if err != nil {
 		t.Fatal(err)
 	}

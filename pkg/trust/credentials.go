@@ -182,7 +182,7 @@ func (c *Credentials) read(files Files) (*material, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load certificate: %w", err)
 	}
-	key, err := readKey(files.Key)
+	key, err := ReadKey(files.Key)
 	if err != nil {
 		return nil, fmt.Errorf("load key: %w", err)
 	}

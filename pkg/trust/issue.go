@@ -54,7 +54,7 @@ func (ca *CA) Issue(req Request, random io.Reader, now time.Time) (Issued, error
 	if err != nil {
 		return Issued{}, err
 	}
-	issued.Key, err = encodeKey(private)
+	issued.Key, err = EncodeKey(private)
 	return issued, err
 }
 

@@ -26,7 +26,8 @@ func encodeCert(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: pemCert, Bytes: der})
 }
 
-func encodeKey(key crypto.PrivateKey) ([]byte, error) {
+// EncodeKey is a private key as PEM, PKCS #8: for nobody else's eyes.
+func EncodeKey(key crypto.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("encode key: %w", err)
@@ -69,8 +70,9 @@ func parseCerts(data []byte, path string) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-// readKey reads the PKCS #8 key of a PEM file which nobody else may read.
-func readKey(path string) (crypto.Signer, error) {
+// ReadKey reads the PKCS #8 key of a PEM file which nobody else may read. Its
+// errors never hold any of it.
+func ReadKey(path string) (crypto.Signer, error) {
 	data, err := disk.ReadPrivate(path, largestFile)
 	if err != nil {
 		return nil, err
@@ -78,7 +80,7 @@ func readKey(path string) (crypto.Signer, error) {
 	return parseKey(data, path)
 }
 
-// parseKey is readKey of what was read. Its errors never hold any of it.
+// parseKey is ReadKey of what was read.
 func parseKey(data []byte, path string) (crypto.Signer, error) {
 	for {
 		var block *pem.Block

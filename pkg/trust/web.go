@@ -79,7 +79,7 @@ func ParseWebCA(data []byte, path string) (*WebCA, error) {
 // PEM is certificate and private key: the content of a 0600 file, for nobody
 // else's eyes.
 func (w *WebCA) PEM() ([]byte, error) {
-	key, err := encodeKey(w.key)
+	key, err := EncodeKey(w.key)
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,6 @@ package authority
 
 import (
 	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -202,27 +200,21 @@ func makeBeacon(dir string, random io.Reader) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("make beacon key: %w", err)
 	}
 	key := ed25519.NewKeyFromSeed(seed[:])
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	data, err := trust.EncodeKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("make beacon key: %w", err)
 	}
-	data := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	return key, disk.Create(filepath.Join(dir, beaconFile), data, disk.Private)
 }
 
 func loadBeacon(dir string) (ed25519.PrivateKey, error) {
 	path := filepath.Join(dir, beaconFile)
-	data, err := disk.ReadPrivate(path, maxManifest)
+	key, err := trust.ReadKey(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read beacon key: %w", err)
 	}
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, fmt.Errorf("beacon key %q: no PEM block in it", path)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	private, ok := key.(ed25519.PrivateKey)
-	if err != nil || !ok {
+	if !ok {
 		return nil, fmt.Errorf("beacon key %q: not an Ed25519 key", path)
 	}
 	return private, nil

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
 
 const (
@@ -64,12 +65,11 @@ func (i *identity) marshal() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(i.key)
+	key, err := trust.EncodeKey(i.key)
 	if err != nil {
 		return nil, err
 	}
-	return append(pem.EncodeToMemory(&pem.Block{Type: pemIdentity, Bytes: text}),
-		pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: der})...), nil
+	return append(pem.EncodeToMemory(&pem.Block{Type: pemIdentity, Bytes: text}), key...), nil
 }
 
 // parse reads the file. Its errors hold nothing of it.
