@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,6 +78,7 @@ type coordinator struct {
 
 // Run is coordinatord until ctx ends or a part fails.
 func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
+	defer lean(os.Getenv)()
 	c, err := open(cfg, p.Build, p.Log, p.Teardown, time.Now)
 	if err != nil {
 		return err
@@ -89,6 +92,22 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 		"tcp", tcp.String(), "socket", cfg.Control.Socket, "members", len(c.desk.Members()), "workers", len(c.registry.Workers()))
 	p.Ready()
 	return p.Wait(ctx)
+}
+
+// garbage is how much garbage there may be before it is collected, in percent of
+// what is live. Nearly all of that are sessions, which last. More: less work, at
+// 10,000 sessions about 2 % of a processor for the 50 instead of 100. Less: less
+// memory, some 12 KiB a session for the 25 instead of 50.
+const garbage = 50
+
+// lean sets how eagerly garbage is collected, unless the environment does, and
+// returns what sets it back.
+func lean(environ func(string) string) (restore func()) {
+	if environ("GOGC") != "" {
+		return func() {}
+	}
+	before := debug.SetGCPercent(garbage)
+	return func() { debug.SetGCPercent(before) }
 }
 
 // start opens the ports and starts all parts, by run. It returns the address of
