@@ -27,14 +27,6 @@ type caller struct {
 	force    bool              // he insists, by ?force=1
 }
 
-// from is where he calls from, for the audit log.
-func (c caller) from() string {
-	if c.local {
-		return local.From
-	}
-	return c.addr.String()
-}
-
 // localAdmin reports whether he administers from this host.
 func (c caller) localAdmin() bool { return c.local && c.role == trust.RoleOperator }
 

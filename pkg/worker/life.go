@@ -3,9 +3,7 @@ package worker
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -78,16 +76,7 @@ func (w *worker) toCollector(ctx context.Context, addr string) (net.Conn, error)
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(raw, credentials.Client(trust.RoleCollector, stream.ALPN))
-	if err := conn.HandshakeContext(ctx); err != nil {
-		raw.Close()
-		return nil, err
-	}
-	if got := conn.ConnectionState().NegotiatedProtocol; got != stream.ALPN {
-		conn.Close()
-		return nil, fmt.Errorf("%s speaks %q, want %q: not a collector's port", addr, got, stream.ALPN)
-	}
-	return conn, nil
+	return stream.Handshake(ctx, raw, addr, credentials.Client(trust.RoleCollector, stream.ALPN))
 }
 
 // run starts a part, and lets end stop it and wait for it.

@@ -238,7 +238,7 @@ func (v *town) asked(what string) (n int) {
 
 // open serves on a listener until the test ends.
 func (v *town) open(listener net.Listener) {
-	handlers := member.New(v, member.DefaultConfig(), member.Deps{Logger: quiet(), Now: time.Now,
+	handlers := member.New(v, member.Config{MaxSessions: 100}, member.Deps{Logger: quiet(), Now: time.Now,
 		Refuse: func(_ *x509.Certificate, who trust.Identity) error {
 			id, _ := who.WorkerID()
 			v.mu.Lock()

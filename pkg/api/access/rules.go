@@ -76,15 +76,3 @@ func (r *rules) need(request *http.Request) Need {
 	_, pattern := r.mux.Handler(request)
 	return r.needs[pattern] // Admin when there is none
 }
-
-// Allow says what a principal of the scope may do by the rules of Rules alone:
-// whether he may send the request.
-func Allow(scope api.Scope, request *http.Request) bool {
-	switch newRules(Rules()).need(request) {
-	case Admin:
-		return scope == api.ScopeAdmin
-	case Read:
-		return scope == api.ScopeAdmin || scope == api.ScopeRead
-	}
-	return true
-}

@@ -13,7 +13,6 @@ package member
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -73,14 +72,6 @@ type Config struct {
 	// MaxSessions is how many sessions may be open at once. More: a larger
 	// fleet. Fewer: less memory, about 30 KiB each.
 	MaxSessions int
-}
-
-// DefaultConfig suits fleets of ten thousand workers.
-func DefaultConfig() Config { return Config{MaxSessions: 20_000} }
-
-// Validate names every value that cannot work (model.FieldError).
-func (c Config) Validate() error {
-	return errors.Join(model.FieldWithin("max_sessions", c.MaxSessions, 1, 1_000_000))
 }
 
 // Deps are what the handlers need.

@@ -99,7 +99,7 @@ type coordinator struct {
 func start(t *testing.T, refuse trust.Refusal, now func() time.Time) *coordinator {
 	t.Helper()
 	c := &coordinator{t: t, fleet: trusttest.New(t, "lab"), office: &office{}}
-	c.handlers = New(c.office, DefaultConfig(), Deps{Logger: quiet(), Now: now, Refuse: refuse})
+	c.handlers = New(c.office, Config{MaxSessions: 100}, Deps{Logger: quiet(), Now: now, Refuse: refuse})
 	mux := http.NewServeMux()
 	c.handlers.Register(mux, stack().Wrap)
 	server := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(quiet().Handler(), slog.LevelDebug)}
@@ -368,7 +368,7 @@ func TestErrorsOfTheFleetAreAnsweredByTheirKind(t *testing.T) {
 func TestNothingIsServedWithoutTLS(t *testing.T) {
 	mux := http.NewServeMux()
 	o := &office{}
-	New(o, DefaultConfig(), Deps{Logger: quiet(), Now: time.Now}).Register(mux, func(_ string, next http.Handler) http.Handler { return next })
+	New(o, Config{MaxSessions: 100}, Deps{Logger: quiet(), Now: time.Now}).Register(mux, func(_ string, next http.Handler) http.Handler { return next })
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

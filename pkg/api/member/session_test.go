@@ -161,7 +161,7 @@ func inBubble(t *testing.T, left, stops time.Duration, serve func(context.Contex
 	synctest.Test(t, func(t *testing.T) {
 		leaf.NotAfter = time.Now().Add(left)
 		peer := Peer{HasCertificate: true, Identity: trust.Identity{Fleet: "lab", Role: trust.RoleWorker, Name: id(1).String()}, Leaf: &leaf}
-		h := New(&office{session: serve}, DefaultConfig(), Deps{Logger: quiet(), Now: time.Now, Peer: func(*http.Request) (Peer, error) { return peer, nil }})
+		h := New(&office{session: serve}, Config{MaxSessions: 100}, Deps{Logger: quiet(), Now: time.Now, Peer: func(*http.Request) (Peer, error) { return peer, nil }})
 		mux := http.NewServeMux()
 		h.Register(mux, middleware.New(middleware.DefaultConfig(), quiet(), time.Now).Wrap)
 		body, err := json.Marshal(session(1))

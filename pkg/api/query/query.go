@@ -122,9 +122,6 @@ func New(config Config, deps Deps) (*API, error) {
 	return a, nil
 }
 
-// Engine is the query engine, for rules that must see what queries see.
-func (a *API) Engine() *promql.Engine { return a.engine }
-
 // Stats are figures of the query side.
 type Stats struct {
 	Running int // queries evaluated now

@@ -173,11 +173,6 @@ func parentKey(key string) string {
 	return ""
 }
 
-// lastPiece is what parentKey cuts off, without the dot.
-func lastPiece(key string) string {
-	return strings.TrimPrefix(key[len(parentKey(key)):], ".")
-}
-
 func isBare(piece string) bool {
 	for i := range len(piece) {
 		c := piece[i]
