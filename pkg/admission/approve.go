@@ -133,7 +133,7 @@ func (d *Desk) pendingNamed(who string) (Pending, error) {
 	} else if code, err := pairing.Parse(who); err == nil {
 		fits = func(a *applicant) bool { return a.Code == code }
 	} else {
-		return Pending{}, fmt.Errorf("%.80q: %w", who, ErrWho)
+		return Pending{}, fmt.Errorf("%.20q: %w", who, ErrWho) // it may be a token that was pasted
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -180,7 +180,8 @@ func (o office) workerNamed(name string) (model.WorkerID, error) {
 	}
 	switch len(found) {
 	case 0:
-		return model.WorkerID{}, reply.Because(reply.ErrNotFound, "there is no worker %q", name)
+		// Whoever pastes a token here must not find it in logs.
+		return model.WorkerID{}, reply.Because(reply.ErrNotFound, "there is no worker %.20q", name)
 	case 1:
 		return found[0], nil
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/api/access"
@@ -73,14 +75,15 @@ func (h *Handlers) judged(err error) error {
 	return reply.Because(reply.ErrUnavailable, "logins of this name cannot be judged now; the daemon's log says why")
 }
 
-// refused records a login that failed. What was typed as a name could be a
-// password, unless it looks like a name.
+// refused records a login that failed. What was typed as a name may be a password
+// or the admin secret, in the wrong field: only names of users are written down.
 func (h *Handlers) refused(r *http.Request, name string, err error) {
 	if !errors.Is(err, people.ErrWrong) && !errors.Is(err, people.ErrLocked) {
 		return // nothing was tried
 	}
 	who := "somebody"
-	if isName(name) {
+	name = strings.ToLower(name)
+	if name == people.AdminName || slices.ContainsFunc(h.Directory.Users(), func(u people.User) bool { return u.Name == name }) {
 		who = "user " + name
 	}
 	_ = h.record(r.Context(), audit.Entry{Who: who, What: audit.LoginFailed, Detail: err.Error()})

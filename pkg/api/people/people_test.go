@@ -241,12 +241,19 @@ func TestSecretsStandInNoAnswerAndNoLog(t *testing.T) {
 			t.Errorf("%s: got %v", what, err)
 		}
 	}
-	_, _, err := s.client("").Login(ctx, "alice", planted)
+	_, err := bob.CreateUser(ctx, api.UserRequest{Name: "alice", Password: password, Scope: api.ScopeRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.journal.told()
+	_, _, err = s.client("").Login(ctx, "alice", planted)
 	f("login", err)
 	heard(t, s.journal, "user alice login.failed  from 127.0.0.1 false wrong name or password")
-	_, _, err = s.client("").Login(ctx, planted+" ", "x") // typed into the wrong field
-	f("login", err)
-	heard(t, s.journal, "somebody login.failed  from 127.0.0.1 false wrong name or password")
+	for _, typed := range []string{planted + " ", planted, "cloudless-admin-" + planted} { // into the wrong field
+		_, _, err = s.client("").Login(ctx, typed, "x")
+		f("login", err)
+		heard(t, s.journal, "somebody login.failed  from 127.0.0.1 false wrong name or password")
+	}
 	_, err = bob.CreateUser(ctx, api.UserRequest{Name: planted + " ", Password: password, Scope: api.ScopeRead})
 	f("user", err)
 	_, err = bob.CreateUser(ctx, api.UserRequest{Name: "alice", Password: password, Scope: api.Scope(planted)})
@@ -296,6 +303,8 @@ type failing struct {
 func (f failing) Login(context.Context, string, string, netip.Addr) (string, people.Principal, error) {
 	return "", people.Principal{}, f.err
 }
+
+func (failing) Users() []people.User { return nil }
 
 func TestErrorsOfTheDirectory(t *testing.T) {
 	now := time.Unix(1000, 0)
