@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
@@ -52,6 +53,53 @@ func TestACopiedStateFolderBecomesAWorkerOfItsOwn(t *testing.T) {
 		f.eventually(slack, "its frames arrive", f.flowing("w1"))
 		nothingMissing(t, f, "w1", 5)
 		f.onlyValuesOf(t, "w1", originalMTU)
+	})
+}
+
+// TestACopyThatIsHardToTellBecomesAWorkerOfItsOwn is the case between the two: half
+// of what tells machines apart is the same, as when a virtual machine is cloned and
+// gets a new machine id, but keeps the UUID of its firmware. The copy does not see
+// it by itself, and the coordinator does.
+func TestACopyThatIsHardToTellBecomesAWorkerOfItsOwn(t *testing.T) {
+	t.Parallel()
+	f := newInProcess(t, "original", "copy")
+	original, copied := f.machines["original"], f.machines["copy"]
+	for _, m := range []*machine{original, copied} {
+		m.facts["sys/class/dmi/id/product_uuid"] = &fstest.MapFile{Data: []byte("4c4c4544-0043-3010-8052-b4c04f564231\n")}
+		m.worker.Registration.KeepAlive = keepAlive
+	}
+	f.startServers()
+	original.work()
+	id := original.id()
+	original.copyState(copied)
+	copied.start()
+	begun := time.Now()
+	f.eventually("the copy is a worker of its own", func() error {
+		if copied.id() == id {
+			return fmt.Errorf("it still is %v", id)
+		}
+		return copied.working()
+	})
+	if took := time.Since(begun); took > 2*keepAlive+slack {
+		t.Errorf("after %v, want %v at most", took, 2*keepAlive)
+	}
+	if now := original.id(); now != id {
+		t.Errorf("the original is %v now, was %v", now, id)
+	}
+	if err := original.working(); err != nil {
+		t.Errorf("the original: %v", err)
+	}
+	told := slices.ContainsFunc(f.audited(model.DaemonCoordinator), func(e audit.Entry) bool { return e.What == audit.Rekey && e.On == id.String() })
+	if !told {
+		t.Error("the audit log does not say that a machine was told to make itself a new identity")
+	}
+	f.eventually("every round of the original is stored, and nothing else in its name", func() error {
+		const rounds = `cloudless_sampler_rounds_total{instance="original"}[10m]`
+		other, err := f.value(`max_over_time(` + rounds + `) - min_over_time(` + rounds + `) + 1 - count_over_time(` + rounds + `)`)
+		if err == nil && other != 0 {
+			err = fmt.Errorf("%v rounds are missing", other)
+		}
+		return err
 	})
 }
 

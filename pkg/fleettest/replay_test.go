@@ -2,6 +2,7 @@ package fleettest
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
 	"strings"
@@ -163,6 +164,10 @@ func (f *fleet) attacks(t *testing.T, w *host, probe, ack, reply datagram) []att
 	add(ack, "unknown_sender", text, err)
 	text, err = changed(reply, `"status": true`, `"status": false`)
 	add(reply, "replayed", text, err)
+	for _, d := range []datagram{probe, reply} {
+		text, err := ownBeacon(d)
+		add(d, "bad_voucher", text, err)
+	}
 	for ahead, reason := range map[time.Duration]string{-6 * time.Minute: "too_old", 6 * time.Minute: "from_future"} {
 		text, err := f.sealedBy(w, ack, time.Now().Add(ahead))
 		add(ack, reason, text, err)
@@ -195,6 +200,48 @@ func (f *fleet) sealedBy(w *host, d datagram, at time.Time) ([]byte, error) {
 		return nil, err
 	}
 	seal, err := signer.Sign(packet.ProbeAck, unsealed, rand.Reader, at)
+	if err != nil {
+		return nil, err
+	}
+	return crm.AttachSeal(unsealed, seal.String())
+}
+
+// ownBeacon is the payload as somebody makes it who has a beacon's key of his own,
+// and vouches for it himself in the name of the fleet's authority.
+func ownBeacon(d datagram) ([]byte, error) {
+	unsealed, text, _ := crm.DetachSeal(d.payload)
+	genuine, err := packet.ParseSeal(text)
+	if err != nil {
+		return nil, err
+	}
+	message, err := crm.Parse(unsealed)
+	if err != nil {
+		return nil, err
+	}
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	voucher := packet.Voucher{Authority: genuine.Authority, Key: [ed25519.PublicKeySize]byte(public), Until: time.Now().Add(time.Hour).UnixMilli()}
+	rand.Read(voucher.Signature[:])
+	kind := packet.ProbeInit
+	switch message := message.(type) {
+	case *crm.ProbeInit:
+		message.Ext.Voucher = voucher.String()
+	case *crm.RegisterAck:
+		kind, message.Ext.Voucher = packet.RegisterAck, voucher.String()
+	}
+	// The rest of the authority's fingerprint is no secret, and makes no difference.
+	var authority trust.Fingerprint
+	copy(authority[:], genuine.Authority[:])
+	signer, err := packet.NewBeacon("test", authority, private)
+	if err != nil {
+		return nil, err
+	}
+	if unsealed, err = message.Append(nil); err != nil {
+		return nil, err
+	}
+	seal, err := signer.Sign(kind, unsealed, rand.Reader, time.Now())
 	if err != nil {
 		return nil, err
 	}
