@@ -52,20 +52,6 @@ func (c *command) apiTokenList(ctx context.Context, args []string) error {
 }
 
 func (c *command) apiTokenRevoke(ctx context.Context, args []string) error {
-	set := c.flags("api-token revoke")
-	r := reaching(set, model.DaemonCollector)
-	id, err := c.parseOne(set, args, "the id of an API token, as `cloudlessctl api-token list` shows it")
-	if err != nil {
-		return err
-	}
-	client, w, err := r.queries()
-	if err != nil {
-		return err
-	}
-	if err := client.RevokeAPIToken(ctx, id); err != nil {
-		return w.explain(err)
-	}
-	r.done()
-	fmt.Fprintf(c.Out, "Revoked API token %s.\n", id)
-	return nil
+	return deed[*api.Client]{verb: "api-token revoke", from: collector(), do: (*api.Client).RevokeAPIToken,
+		want: "the id of an API token, as `cloudlessctl api-token list` shows it", said: "Revoked API token %s."}.run(ctx, c, args)
 }

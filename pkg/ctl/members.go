@@ -73,31 +73,18 @@ func (c *command) workersRevoke(ctx context.Context, args []string) error {
 }
 
 func (c *command) workersReadmit(ctx context.Context, args []string) error {
-	return c.workerRef(ctx, "workers readmit", args, (*api.AdminClient).Readmit,
-		"%s is off the list of those who are out. It comes back by itself when its certificate is still good; else it asks again.\n")
+	return toMember("workers readmit", (*api.AdminClient).Readmit,
+		"%s is off the list of those who are out. It comes back by itself when its certificate is still good; else it asks again.").run(ctx, c, args)
 }
 
 func (c *command) workersForget(ctx context.Context, args []string) error {
-	return c.workerRef(ctx, "workers forget", args, (*api.AdminClient).Forget,
-		"%s is forgotten. What it has measured stays until the store's retention takes it.\n")
+	return toMember("workers forget", (*api.AdminClient).Forget,
+		"%s is forgotten. What it has measured stays until the store's retention takes it.").run(ctx, c, args)
 }
 
-// workerRef is a verb that does one thing to one worker.
-func (c *command) workerRef(ctx context.Context, verb string, args []string, do func(*api.AdminClient, context.Context, api.WorkerRef) error, said string) error {
-	set := c.flags(verb)
-	r := reaching(set, model.DaemonCoordinator)
-	worker, err := c.parseOne(set, args, orMember)
-	if err != nil {
-		return err
-	}
-	client, w, err := r.administration()
-	if err != nil {
-		return err
-	}
-	if err := do(client, ctx, api.WorkerRef{Worker: worker}); err != nil {
-		return w.explain(err)
-	}
-	r.done()
-	fmt.Fprintf(c.Out, said, worker)
-	return nil
+func toMember(verb string, do func(*api.AdminClient, context.Context, api.WorkerRef) error, said string) deed[*api.AdminClient] {
+	return deed[*api.AdminClient]{verb: verb, from: coordinator(), want: orMember, said: said,
+		do: func(client *api.AdminClient, ctx context.Context, worker string) error {
+			return do(client, ctx, api.WorkerRef{Worker: worker})
+		}}
 }

@@ -67,23 +67,13 @@ func (c *command) tokenList(ctx context.Context, args []string) error {
 }
 
 func (c *command) tokenRevoke(ctx context.Context, args []string) error {
-	set := c.flags("token revoke")
-	r := reaching(set, model.DaemonCoordinator)
-	id, err := c.parseOne(set, args, "the id of a join token, as `cloudlessctl token list` shows it")
-	if err != nil {
-		return err
-	}
-	if strings.HasPrefix(id, "cloudless_join") {
-		return usagef("want the id of the token, not the token itself; `cloudlessctl token list` shows it")
-	}
-	client, w, err := r.administration()
-	if err != nil {
-		return err
-	}
-	if err := client.RevokeToken(ctx, id); err != nil {
-		return w.explain(err)
-	}
-	r.done()
-	fmt.Fprintf(c.Out, "Revoked join token %s. Machines that have joined by it stay; `cloudlessctl workers revoke` shuts them out.\n", id)
-	return nil
+	return deed[*api.AdminClient]{verb: "token revoke", from: coordinator(), do: (*api.AdminClient).RevokeToken,
+		want: "the id of a join token, as `cloudlessctl token list` shows it",
+		check: func(id string) error {
+			if strings.HasPrefix(id, "cloudless_join") {
+				return usagef("want the id of the token, not the token itself; `cloudlessctl token list` shows it")
+			}
+			return nil
+		},
+		said: "Revoked join token %s. Machines that have joined by it stay; `cloudlessctl workers revoke` shuts them out."}.run(ctx, c, args)
 }

@@ -75,22 +75,8 @@ func (c *command) userList(ctx context.Context, args []string) error {
 }
 
 func (c *command) userRemove(ctx context.Context, args []string) error {
-	set := c.flags("user remove")
-	r := reaching(set, model.DaemonCollector)
-	name, err := c.parseOne(set, args, aUser)
-	if err != nil {
-		return err
-	}
-	client, w, err := r.queries()
-	if err != nil {
-		return err
-	}
-	if err := client.RemoveUser(ctx, name); err != nil {
-		return w.explain(err)
-	}
-	r.done()
-	fmt.Fprintf(c.Out, "Removed user %s, with all sessions and API tokens.\n", name)
-	return nil
+	return deed[*api.Client]{verb: "user remove", from: collector(), want: aUser, do: (*api.Client).RemoveUser,
+		said: "Removed user %s, with all sessions and API tokens."}.run(ctx, c, args)
 }
 
 func (c *command) userPassword(ctx context.Context, args []string) error {
