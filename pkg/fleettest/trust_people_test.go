@@ -46,8 +46,18 @@ func (b *browser) with(name, value string) *browser {
 }
 
 // want sends a request, fails the test unless it is answered with the status, and
-// returns the body. It keeps the cookie of the answer.
+// returns the body.
 func (b *browser) want(status int, method, path string, body any) string {
+	b.f.t.Helper()
+	got, text := b.send(method, path, body)
+	if got != status {
+		b.f.t.Errorf("%s %s %v: got %d %s, want %d", method, path, b.headers, got, text, status)
+	}
+	return text
+}
+
+// send sends a request and keeps the cookie of the answer.
+func (b *browser) send(method, path string, body any) (status int, text string) {
 	b.f.t.Helper()
 	content, err := json.Marshal(body)
 	if err != nil {
@@ -70,17 +80,14 @@ func (b *browser) want(status int, method, path string, body any) string {
 		b.f.t.Fatal(err)
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	answer, err := io.ReadAll(response.Body)
 	if err != nil {
 		b.f.t.Fatal(err)
 	}
 	for _, cookie := range response.Cookies() {
 		b.cookie = cookie
 	}
-	if response.StatusCode != status {
-		b.f.t.Errorf("%s %s %v: got %d %s, want %d", method, path, b.headers, response.StatusCode, text, status)
-	}
-	return string(text)
+	return response.StatusCode, string(answer)
 }
 
 // login logs somebody in with a browser of his own.
