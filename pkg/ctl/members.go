@@ -74,7 +74,7 @@ func (c *command) workersRevoke(ctx context.Context, args []string) error {
 
 func (c *command) workersReadmit(ctx context.Context, args []string) error {
 	return toMember("workers readmit", (*api.AdminClient).Readmit,
-		"%s is off the list of those who are out. It comes back by itself when its certificate is still good; else it asks again.").run(ctx, c, args)
+		"%s is off the list of those who are out. It comes back by itself within two minutes.").run(ctx, c, args)
 }
 
 func (c *command) workersForget(ctx context.Context, args []string) error {

@@ -109,8 +109,10 @@ const (
 	askAgainMax = 5 * time.Minute
 	// seldom is for a no that will not become a yes by itself.
 	seldom = 5 * time.Minute
-	// outcast is for a worker that was revoked.
-	outcast = 15 * time.Minute
+	// outcast is for a worker that was revoked: the operator may readmit it.
+	outcast = 2 * time.Minute
+	// longest bounds what a coordinator may name.
+	longest = 15 * time.Minute
 )
 
 // attempt is what has come of asking.
@@ -134,7 +136,7 @@ func (a attempt) wait(random float64) time.Duration {
 		named = min(max(named, firstRetry), askAgainMax)
 		return named + time.Duration(random*float64(named)/4) // as told, and a little later
 	case named > 0:
-		named = min(max(named, firstRetry), outcast)
+		named = min(max(named, firstRetry), longest)
 		return named + time.Duration(random*float64(named)/4)
 	case a.answer.Reason == enrol.Revoked.String():
 		return spread(outcast)

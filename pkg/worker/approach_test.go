@@ -75,7 +75,7 @@ func TestWaits(t *testing.T) {
 	f(answered(api.Enrolment{Outcome: api.Pending, RetryAfter: 1 << 50}), 5*time.Minute, 375*time.Second)
 	f(answered(api.Enrolment{Outcome: api.Refused, Reason: "limited", RetryAfter: 4000}), 4*time.Second, 5*time.Second)
 	f(answered(api.Enrolment{Outcome: api.Refused, Reason: "token_expired"}), 150*time.Second, 5*time.Minute)
-	f(answered(api.Enrolment{Outcome: api.Refused, Reason: "revoked"}), 450*time.Second, 15*time.Minute)
+	f(answered(api.Enrolment{Outcome: api.Refused, Reason: "revoked"}), time.Minute, 2*time.Minute)
 }
 
 func TestRenewalsAreSpread(t *testing.T) {
