@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -232,18 +233,4 @@ func (d *Desk) Clones(of model.WorkerID) []Member {
 }
 
 // clip bounds a person's words: one line of at most 200 bytes.
-func clip(text string) string {
-	const most = 200
-	out := make([]rune, 0, min(len(text), most))
-	size := 0
-	for _, r := range text {
-		if r < ' ' || r == 0x7f {
-			r = ' '
-		}
-		if size += len(string(r)); size > most {
-			break
-		}
-		out = append(out, r)
-	}
-	return string(out)
-}
+func clip(text string) string { return model.Line(strings.Join(strings.Fields(text), " "), 200) }

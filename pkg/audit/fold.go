@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 // How much strangers can make the log grow: all together about 4 MiB a day, for
@@ -155,7 +157,7 @@ func source(from string) string {
 	if err != nil {
 		port, portErr := netip.ParseAddrPort(from)
 		if portErr != nil {
-			return clean(from, maxName)
+			return model.Line(from, maxName)
 		}
 		addr = port.Addr()
 	}

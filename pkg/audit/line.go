@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 // Bounds of an entry, in bytes; what is longer is cut off.
@@ -19,19 +18,19 @@ const (
 	maxValue  = 256
 	maxMore   = 16 // members
 	// maxLine is the length of the longest line: JSON doubles a byte at most,
-	// since what it would turn into more is not left in (clean).
+	// since what it would turn into more is not left in (model.Line).
 	maxLine = 16 << 10
 )
 
 // cleaned returns e with values that are text of one line and not too long.
 // Nobody can forge a line or hide a part of it with what he calls himself.
 func cleaned(e Entry) Entry {
-	e.Daemon = clean(e.Daemon, maxWord)
-	e.Who = clean(e.Who, maxName)
-	e.What = clean(e.What, maxWord)
-	e.On = clean(e.On, maxName)
-	e.From = clean(e.From, maxName)
-	e.Detail = clean(e.Detail, maxDetail)
+	e.Daemon = model.Line(e.Daemon, maxWord)
+	e.Who = model.Line(e.Who, maxName)
+	e.What = model.Line(e.What, maxWord)
+	e.On = model.Line(e.On, maxName)
+	e.From = model.Line(e.From, maxName)
+	e.Detail = model.Line(e.Detail, maxDetail)
 	if len(e.More) == 0 {
 		e.More = nil
 		return e
@@ -41,33 +40,10 @@ func cleaned(e Entry) Entry {
 		if len(more) == maxMore {
 			break
 		}
-		more[clean(key, maxWord)] = clean(e.More[key], maxValue)
+		more[model.Line(key, maxWord)] = model.Line(e.More[key], maxValue)
 	}
 	e.More = more
 	return e
-}
-
-// clean replaces what is no visible character: control characters, line and
-// paragraph ends, marks that turn the direction of writing, damaged UTF-8.
-func clean(text string, limit int) string {
-	good := len(text) <= limit
-	for i := 0; good && i < len(text); i++ {
-		good = text[i] >= ' ' && text[i] < 0x7f
-	}
-	if good {
-		return text
-	}
-	var line strings.Builder
-	for _, r := range text {
-		if r == utf8.RuneError || !unicode.IsGraphic(r) {
-			r = '?'
-		}
-		if line.Len()+utf8.RuneLen(r) > limit {
-			break
-		}
-		line.WriteRune(r)
-	}
-	return line.String()
 }
 
 // appendLine appends the entry as one line.

@@ -400,7 +400,7 @@ func TestReadEndsWhereEntriesAreTooOld(t *testing.T) {
 func TestWordsAreOne(t *testing.T) {
 	seen := map[string]bool{}
 	for _, word := range Words() {
-		if seen[word] || word != clean(word, maxWord) || strings.ToLower(word) != word {
+		if seen[word] || word != model.Line(word, maxWord) || strings.ToLower(word) != word {
 			t.Errorf("word %q", word)
 		}
 		seen[word] = true

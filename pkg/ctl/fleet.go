@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -63,11 +62,4 @@ func (c *command) fleetResetSecret(ctx context.Context, args []string) error {
 
 // plain keeps what strangers have named from moving the cursor or breaking the
 // table.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '?'
-		}
-		return r
-	}, text)
-}
+func plain(text string) string { return model.Line(text, len(text)) }

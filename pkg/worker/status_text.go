@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/home"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/pairing"
@@ -161,15 +162,8 @@ func certificateEnd(path string) (ends time.Time, ok bool) {
 
 // printable keeps what came over the network from steering a terminal.
 func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n':
-			return ';'
-		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
-			return '?'
-		}
-		return r
-	}, text)
+	text = strings.ReplaceAll(text, "\n", ";")
+	return model.Line(text, len(text))
 }
 
 // inWords says when something happens.

@@ -6,9 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 const (
@@ -50,25 +49,10 @@ func parse(data []byte) (*state, error) {
 	s := &state{revision: f.Revision, entries: make(map[Subject]Entry, len(f.Entries)), changed: make(chan struct{})}
 	for i, entry := range f.Entries {
 		if _, twice := s.entries[entry.Subject]; twice || entry.Subject.text == "" || entry.Revision > f.Revision ||
-			entry.Revision == 0 || entry.Reason != clean(entry.Reason) {
+			entry.Revision == 0 || entry.Reason != model.Line(entry.Reason, MaxReason) {
 			return nil, fmt.Errorf("entry %d: not as it was written", i+1)
 		}
 		s.entries[entry.Subject] = entry
 	}
 	return s, nil
-}
-
-// clean makes a reason one short line of text.
-func clean(reason string) string {
-	var line strings.Builder
-	for _, r := range reason {
-		if r == unicode.ReplacementChar || !unicode.IsGraphic(r) {
-			r = '?'
-		}
-		if line.Len()+utf8.RuneLen(r) > MaxReason {
-			break
-		}
-		line.WriteRune(r)
-	}
-	return line.String()
 }

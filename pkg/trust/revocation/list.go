@@ -27,6 +27,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/disk"
 )
@@ -98,7 +99,7 @@ func Open(path string) (*List, error) {
 // Add revokes. It returns when the list is on disk and in force. Those that are
 // on it already stay as they are; added are the others.
 func (l *List) Add(reason string, now, until time.Time, subjects ...Subject) (added []Entry, err error) {
-	reason = clean(reason)
+	reason = model.Line(reason, MaxReason)
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	was := l.current.Load()
