@@ -60,7 +60,7 @@ type ControlConfig struct {
 	// host's own with the port of Listen.
 	Addresses []string `toml:"addresses"`
 	// MaxConnections bounds the open TCP connections of members, each worker has
-	// one or two, about 90 KiB of memory each.
+	// one or two, about 80 KiB of memory each.
 	MaxConnections int `toml:"max_connections"`
 	// MaxStrangers bounds those of hosts that have shown no certificate yet, which
 	// last 30 s at most.

@@ -95,9 +95,9 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 }
 
 // garbage is how much garbage there may be before it is collected, in percent of
-// what is live. Nearly all of that are sessions, which last. More: less work, at
-// 10,000 sessions about 2 % of a processor for the 50 instead of 100. Less: less
-// memory, some 12 KiB a session for the 25 instead of 50.
+// what is live. Nearly all of that are sessions, which last, and there is little
+// garbage. More: less work. Less: less memory; 100, 50 and 25 are 99, 78 and 70 KiB
+// for each session (docs/performance.md).
 const garbage = 50
 
 // lean sets how eagerly garbage is collected, unless the environment does, and

@@ -70,7 +70,7 @@ type Fleet interface {
 // Config bounds the channel.
 type Config struct {
 	// MaxSessions is how many sessions may be open at once. More: a larger
-	// fleet. Fewer: less memory, about 30 KiB each.
+	// fleet. Fewer: less memory, about 80 KiB each, connection included.
 	MaxSessions int
 }
 
