@@ -76,7 +76,7 @@ const (
 	retryFull        = time.Minute
 	retryClock       = time.Minute // the clock may have been set
 	retryRejected    = time.Minute // the operator may think better of it
-	retryRevoked     = 10 * time.Minute
+	retryRevoked     = 90 * time.Second // or readmit it
 	retryPending     = 5 * time.Second // and retryPerPending for each that waits
 	retryPerPending  = 10 * time.Millisecond
 )
