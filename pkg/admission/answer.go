@@ -74,10 +74,10 @@ const (
 	retryLimited     = 5 * time.Second
 	retryUnavailable = 10 * time.Second
 	retryFull        = time.Minute
-	retryClock       = time.Minute // the clock may have been set
-	retryRejected    = time.Minute // the operator may think better of it
+	retryClock       = time.Minute      // the clock may have been set
+	retryRejected    = time.Minute      // the operator may think better of it
 	retryRevoked     = 90 * time.Second // or readmit it
-	retryPending     = 5 * time.Second // and retryPerPending for each that waits
+	retryPending     = 5 * time.Second  // and retryPerPending for each that waits
 	retryPerPending  = 10 * time.Millisecond
 )
 
