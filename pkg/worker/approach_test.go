@@ -94,6 +94,8 @@ func TestRenewalsAreSpread(t *testing.T) {
 	f(4, 56*time.Hour, 4*time.Minute, 8*time.Minute)
 	f(100, 56*time.Hour, 30*time.Minute, time.Hour)
 	f(100, time.Hour, 225*time.Second, 450*time.Second)
+	f(1, 4*time.Minute, 15*time.Second, 30*time.Second)
+	f(1, 3*time.Second, 500*time.Millisecond, time.Second)
 	f(100, -time.Hour, 30*time.Second, time.Minute)
 }
 

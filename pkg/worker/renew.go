@@ -67,7 +67,10 @@ func renewAt(end, due time.Time, random float64) time.Time {
 // retryRenewal is the wait after failures in a row, with so much of the
 // certificate's life left: what is left allows for several attempts.
 func retryRenewal(failures int, left time.Duration, random float64) time.Duration {
-	most := min(max(left/8, renewRetry), renewRetryMax)
+	most := renewRetry
+	if left > 0 { // a short life has little left, and needs its attempts, too
+		most = min(max(left/8, time.Second), renewRetryMax)
+	}
 	wait := min(renewRetry<<min(failures-1, 10), most)
 	return wait/2 + time.Duration(random*float64(wait/2))
 }
