@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 // shortLife is the shortest that a certificate may live.
@@ -68,4 +70,31 @@ func TestRenewalsDisturbNobody(t *testing.T) {
 		f.is(0, `cloudless_certificate_renewal_errors_total{instance="w1"}`)()); err != nil {
 		t.Errorf("renewals that failed: %v", err)
 	}
+}
+
+// TestTheCoordinatorIsAwayPastTheCertificatesEnd: what it has allowed stays allowed.
+// The stream goes on when all certificates have run out; when the coordinator is
+// back, collectord asks it through the socket, and the worker proves its key.
+func TestTheCoordinatorIsAwayPastTheCertificatesEnd(t *testing.T) {
+	t.Parallel()
+	f := newInProcess(t, "w1")
+	f.coordinator.Enrol.CertificateTTL = shortLife
+	f.startServers()
+	w1 := f.machines["w1"]
+	w1.work()
+	f.stop(model.DaemonCoordinator)
+	w1.comesToStand("expired", "")
+	row, err := f.client.Worker(t.Context(), w1.id())
+	if err != nil || isFlowing(row) != nil {
+		t.Errorf("the stream, with everybody's certificates run out: %v, %v", isFlowing(row), err)
+	}
+	f.startCoordinator()
+	f.eventually("it is registered again", w1.working)
+	w1.comesToStand("member", "")
+	if e := f.entries(model.DaemonCoordinator, "enrol", ""); len(e) != 1 {
+		t.Errorf("audit log %+v, want the first enrolment only", e)
+	}
+	f.eventually("no round is missing, and the stream was not made anew", func() error {
+		return errors.Join(f.whole("w1")(), f.is(1, `cloudless_stream_connects_total{instance="w1"}`)())
+	})
 }

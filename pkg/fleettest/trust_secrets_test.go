@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -112,15 +113,17 @@ func (s *secrets) keysIn(dir string) {
 }
 
 // filesIn reads all files below a folder, by their whole path. Sockets are passed
-// over.
+// over, and so is what a running daemon takes away meanwhile.
 func filesIn(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
+		if err == nil && entry.Type().IsRegular() {
+			files[path], err = os.ReadFile(path)
 		}
-		files[path], err = os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
 		return err
 	})
 	if err != nil {
@@ -268,15 +271,22 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	if n := len(planted.all); n < 40 {
 		t.Errorf("only %d secrets were looked for", n)
 	}
-	planted.look("the log", []byte(f.log.String()))
-	for _, one := range answers {
-		if one.text.Len() < 10_000 {
-			t.Errorf("only %d bytes of answers were looked at", one.text.Len())
-		}
-		planted.look("an answer", one.text.Bytes())
+	texts := filesIn(t, f.dir)
+	texts["the log"], texts["answers of collectord"], texts["answers of coordinatord"] = []byte(f.log.String()), answers[0].text.Bytes(), answers[1].text.Bytes()
+	for where, text := range texts {
+		planted.look(where, text)
 	}
-	for path, text := range filesIn(t, f.dir) {
-		planted.look(path, text)
+	// What is no secret is found: the test looks at the right places.
+	for _, where := range []string{"the log", "answers of collectord", "answers of coordinatord", f.path(model.DaemonCoordinator, "audit.jsonl"),
+		f.path(model.DaemonCoordinator, "admission.db"), f.path("state-w1", "status.json")} {
+		if !bytes.Contains(texts[where], []byte(w1.id().String())) {
+			t.Errorf("%s: %d bytes, and nothing of w1 in it", where, len(texts[where]))
+		}
+	}
+	for name, text := range map[string]string{"alice": f.path(model.DaemonCollector, "audit.jsonl"), "argon2id": f.path(model.DaemonCollector, "users.json"), made.ID: f.path(model.DaemonCollector, "api-tokens.json")} {
+		if !bytes.Contains(texts[text], []byte(name)) {
+			t.Errorf("%s: %d bytes, and no %s in it", text, len(texts[text]), name)
+		}
 	}
 }
 

@@ -112,14 +112,15 @@ func TestCertificatesOfOthersOpenNothing(t *testing.T) {
 		name    string
 		ca      *trust.CA
 		issued  time.Time
+		life    time.Duration
 		counted string
 	}{
-		{"of another fleet with this name", other, time.Now(), "untrusted"},
-		{"that has run out", f.authority(), time.Now().Add(-5 * time.Minute), "expired"},
+		{"of another fleet with this name", other, time.Now(), time.Hour, "untrusted"},
+		{"that has run out", f.authority(), time.Now().Add(-5 * time.Minute), time.Minute, "expired"},
 	} {
 		names := map[trust.Role]string{trust.RoleWorker: w1, trust.RoleOperator: "root", trust.RoleCollector: "hq", trust.RoleCoordinator: "hq"}
 		for role, name := range names {
-			own, err := c.ca.Issue(trust.Request{Role: role, Name: name, TTL: time.Minute}, rand.Reader, c.issued)
+			own, err := c.ca.Issue(trust.Request{Role: role, Name: name, TTL: c.life}, rand.Reader, c.issued)
 			if err != nil {
 				t.Fatal(err)
 			}
