@@ -104,6 +104,11 @@ func (o office) Forget(_ context.Context, by admin.Actor, w api.WorkerRef) error
 	if lives && !o.isRevoked(id, m.Fingerprint) {
 		return reply.Because(reply.ErrConflict, "worker %s is at work: only those are forgotten that have expired, left or were revoked", id)
 	}
+	// What it holds is worth nothing when its certificate has ended: the list need
+	// not remember it for longer.
+	if _, err := o.revoked.EndAt(m.CertificateEnds, o.subjects(id)...); err != nil { // zero: never
+		return o.done(by, audit.Forget, id.String(), reply.Because(reply.ErrUnavailable, "%v", err))
+	}
 	wasMember, err := o.desk.Forget(id)
 	if !o.registry.Forget(id) && !wasMember {
 		return reply.Because(reply.ErrNotFound, "worker %s is not known", id)

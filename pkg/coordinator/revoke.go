@@ -12,6 +12,10 @@ import (
 // lastWords is how long a session that is cut has to tell the worker why.
 const lastWords = 300 * time.Millisecond
 
+// pruneEvery is how often the revocation list is looked through for entries that
+// are no longer needed.
+const pruneEvery = time.Hour
+
 // cutRevoked cuts whoever is revoked, as soon as he is, until ctx ends.
 func (c *coordinator) cutRevoked(ctx context.Context) error {
 	for {
@@ -22,6 +26,22 @@ func (c *coordinator) cutRevoked(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+		}
+	}
+}
+
+// pruneRevoked takes off the list what has ended by itself, until ctx ends.
+func (c *coordinator) pruneRevoked(ctx context.Context) error {
+	ticks := time.NewTicker(pruneEvery)
+	defer ticks.Stop()
+	for {
+		if _, err := c.revoked.Prune(c.now()); err != nil {
+			c.log.Error("revocation list not pruned", logkey.Err, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticks.C:
 		}
 	}
 }

@@ -136,6 +136,33 @@ func comesBack(t *testing.T, h *hall, m *machine) {
 	}
 }
 
+// A worker that is revoked and forgotten is out for as long as its certificate
+// would have been good, and then the list forgets it, too.
+func TestTheRevocationListForgetsWhoIsForgotten(t *testing.T) {
+	h := start(t)
+	m := h.machine(1)
+	h.join(m)
+	worker := api.WorkerRef{Worker: m.id.String()}
+	if _, err := h.admin().Revoke(t.Context(), api.Revocation{Worker: worker.Worker}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.admin().Forget(t.Context(), worker); err != nil {
+		t.Fatal(err)
+	}
+	entries, _, _ := h.revoked.Since(0)
+	if len(entries) != 2 {
+		t.Fatalf("on the list: %v; want the worker and its key", entries)
+	}
+	for _, e := range entries {
+		if left := time.Until(e.Until); left < 6*24*time.Hour || left > 7*24*time.Hour {
+			t.Errorf("%v is on the list for another %v, want as long as the certificate", e.Subject, left)
+		}
+	}
+	if err := keepAlive(t, h.worker(m), m.alive("")); err == nil {
+		t.Error("its certificate still opens the door")
+	}
+}
+
 func TestWhoIsAtWorkIsNotForgotten(t *testing.T) {
 	h := start(t)
 	m := h.machine(1)

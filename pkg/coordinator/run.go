@@ -128,6 +128,7 @@ func (c *coordinator) start(cfg Config, log *slog.Logger, teardown *daemon.Teard
 	run("admission", c.desk.Run)
 	run("authority", c.home.run)
 	run("revocation", c.cutRevoked)
+	run("revocation list", c.pruneRevoked)
 	run("registrar", c.registrar.Run)
 	for _, port := range ports {
 		run(port.name, port.serve)

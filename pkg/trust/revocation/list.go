@@ -43,7 +43,7 @@ const (
 // Errors that a caller decides on.
 var (
 	// ErrFull says that the list has MaxEntries.
-	ErrFull = errors.New("revocation list is full: prune it")
+	ErrFull = errors.New("revocation list is full: forget revoked workers that will not come back (cloudlessctl workers forget)")
 	// ErrStale says that a snapshot is older than the copy. A coordinator whose
 	// state was restored from a backup causes it: nobody comes back in by that.
 	ErrStale = errors.New("older than the present revocation list")
@@ -125,6 +125,27 @@ func (l *List) Add(reason string, now, until time.Time, subjects ...Subject) (ad
 		return nil, nil
 	}
 	return added, l.put(was, next)
+}
+
+// EndAt sets when the entries of subjects are no longer needed, so that Prune
+// takes them off then. It reports whether there was one.
+func (l *List) EndAt(until time.Time, subjects ...Subject) (found bool, err error) {
+	until = until.UTC().Truncate(time.Millisecond)
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	was := l.current.Load()
+	next := was.successor()
+	for _, subject := range subjects {
+		if entry, known := next.entries[subject]; known {
+			entry.Until = until
+			next.entries[subject] = entry
+			found = true
+		}
+	}
+	if !found {
+		return false, nil
+	}
+	return true, l.put(was, next)
 }
 
 // Remove takes subjects off the list: an operator was wrong. It reports whether

@@ -93,6 +93,9 @@ func TestRemoveAndPrune(t *testing.T) {
 		{func() (bool, error) { return l.Prune(noon().Add(time.Hour)) }, false, 2},
 		{func() (bool, error) { return l.Prune(noon().Add(time.Hour + 1)) }, true, 1},
 		{func() (bool, error) { return l.Remove(worker(2)) }, false, 1},
+		{func() (bool, error) { return l.EndAt(noon().Add(2*time.Hour), worker(2)) }, false, 1},
+		{func() (bool, error) { return l.EndAt(noon().Add(2*time.Hour), worker(1), worker(2)) }, true, 1},
+		{func() (bool, error) { return l.Prune(noon().Add(2 * time.Hour)) }, false, 1},
 		{func() (bool, error) { return l.Remove(worker(1)) }, true, 0},
 	} {
 		if got, err := step.do(); err != nil || got != step.want || l.Len() != step.left {
