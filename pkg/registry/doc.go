@@ -8,11 +8,12 @@
 // how many attempts it has left. Nothing that a stranger sends grows memory or
 // disk beyond fixed bounds.
 //
-// How it works. Every decision is taken by one of two pure functions, which are
-// given the time and never ask for it:
+// How it works. Every decision is taken by a pure function, which is given the
+// time and never asks for it:
 //
 //	Next(worker, event, now, policy)    the coordinator's view of one worker
-//	NextAgent(agent, event, now)        a worker's view of its own registration
+//
+// The other side, a worker's view of its own registration, is package agent below.
 //
 // Registry is the coordinator's engine around Next: a map of workers under one
 // mutex, a heap of deadlines, a bbolt file and a feed of changes. Renewing a

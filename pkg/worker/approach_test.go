@@ -11,7 +11,7 @@ import (
 
 	"github.com/cloudless-fleet/cloudless/pkg/api"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/registry"
+	"github.com/cloudless-fleet/cloudless/pkg/registry/agent"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/token"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/trusttest"
@@ -103,7 +103,7 @@ func TestUncalled(t *testing.T) {
 	began := time.Unix(1e9, 0)
 	f := func(state model.AgentState, heard, lastCall, now time.Duration, want bool) {
 		t.Helper()
-		agent := registry.NewAgent(registry.DefaultAgentPolicy(), began)
+		agent := agent.New(agent.DefaultPolicy(), began)
 		agent.State, agent.Heard = state, began.Add(heard)
 		var last time.Time
 		if lastCall >= 0 {
@@ -130,7 +130,7 @@ func TestUnanswered(t *testing.T) {
 	began := time.Unix(1e9, 0)
 	f := func(state model.AgentState, waited time.Duration, want bool) {
 		t.Helper()
-		agent := registry.NewAgent(registry.DefaultAgentPolicy(), began)
+		agent := agent.New(agent.DefaultPolicy(), began)
 		agent.State = state
 		if got := unanswered(agent, began.Add(waited)); got != want {
 			t.Errorf("%v for %v: got %v", state, waited, got)

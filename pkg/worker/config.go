@@ -9,7 +9,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/daemon"
 	"github.com/cloudless-fleet/cloudless/pkg/discovery"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/registry"
+	"github.com/cloudless-fleet/cloudless/pkg/registry/agent"
 	"github.com/cloudless-fleet/cloudless/pkg/sampler"
 	"github.com/cloudless-fleet/cloudless/pkg/spool"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
@@ -67,7 +67,7 @@ func DefaultConfig() Config {
 	return Config{
 		StateDirectory: "/var/lib/cloudless/" + model.DaemonWorker,
 		Enrol:          DefaultEnrolConfig(),
-		Registration:   RegistrationConfig{KeepAlive: 30 * time.Second, CoolDown: registry.DefaultAgentPolicy().CoolDown},
+		Registration:   RegistrationConfig{KeepAlive: 30 * time.Second, CoolDown: agent.DefaultPolicy().CoolDown},
 		Discovery:      discovery.DefaultResponderConfig(),
 		Sampling:       sampler.DefaultConfig(),
 		Spool:          spool.DefaultConfig(),
@@ -116,8 +116,8 @@ func (c RegistrationConfig) Validate() error {
 }
 
 // policy is what the worker's own side of the registration goes by.
-func (c RegistrationConfig) policy() registry.AgentPolicy {
-	policy := registry.DefaultAgentPolicy()
+func (c RegistrationConfig) policy() agent.Policy {
+	policy := agent.DefaultPolicy()
 	policy.CoolDown = c.CoolDown
 	return policy
 }

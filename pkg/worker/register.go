@@ -8,7 +8,7 @@ import (
 
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/registry"
+	"github.com/cloudless-fleet/cloudless/pkg/registry/agent"
 )
 
 // registering registers over the control channel where no call of the fleet
@@ -43,7 +43,7 @@ func (s *service) registering(ctx context.Context) {
 // calls it: it is not registered, or its registration gives no sign of life any
 // more. A call is waited for a little longer than they are apart; where there
 // were some, for the patience of the registration. Pure.
-func uncalled(agent registry.Agent, began, lastCall, now time.Time) bool {
+func uncalled(agent agent.Agent, began, lastCall, now time.Time) bool {
 	patience := time.Duration(agent.Policy.Patience) * agent.Interval
 	if lastCall.IsZero() {
 		lastCall = began
@@ -64,12 +64,12 @@ func uncalled(agent registry.Agent, began, lastCall, now time.Time) bool {
 // unanswered reports whether a worker that was called has answered in vain: its
 // datagrams, or those of the coordinator, are lost on their way. It says so before
 // the registration gives up. Pure.
-func unanswered(agent registry.Agent, now time.Time) bool {
+func unanswered(agent agent.Agent, now time.Time) bool {
 	waits := time.Duration(max(agent.Policy.Patience-1, 1)) * agent.Interval
 	return agent.State == model.Registering && now.Sub(agent.Since) > waits
 }
 
-func (s *service) registerOnce(ctx context.Context, agent registry.Agent) {
+func (s *service) registerOnce(ctx context.Context, agent agent.Agent) {
 	l := s.link.Load()
 	if l == nil {
 		return
@@ -96,11 +96,11 @@ func (s *service) registerOnce(ctx context.Context, agent registry.Agent) {
 	s.life.registration.Acknowledged(answer, to)
 }
 
-func (s *service) plannedCollector(remote netip.AddrPort) registry.Collector {
+func (s *service) plannedCollector(remote netip.AddrPort) agent.Collector {
 	s.mu.Lock()
 	plan := s.tenure.plan
 	s.mu.Unlock()
-	collector := registry.Collector{Hostname: remote.Addr().String(), Coordinator: remote, Data: s.life.gate.planned()}
+	collector := agent.Collector{Hostname: remote.Addr().String(), Coordinator: remote, Data: s.life.gate.planned()}
 	if len(plan.Collectors) > 0 && plan.Collectors[0].Hostname != "" {
 		collector.Hostname = clipped(plan.Collectors[0].Hostname)
 	}
@@ -129,8 +129,8 @@ func (s *service) exchange(ctx context.Context, l *link, ack *crm.ProbeAck) (*cr
 
 // ask takes it that a collector has called, though none has: the worker asks by
 // itself, over the control channel.
-func (r *registration) ask(collector registry.Collector, source netip.Addr) (ack *crm.ProbeAck, to netip.AddrPort, ok bool) {
-	to, ok = r.happened(registry.ProbeInit{Collector: collector, Source: source})
+func (r *registration) ask(collector agent.Collector, source netip.Addr) (ack *crm.ProbeAck, to netip.AddrPort, ok bool) {
+	to, ok = r.happened(agent.ProbeInit{Collector: collector, Source: source})
 	if !ok {
 		return nil, to, false
 	}

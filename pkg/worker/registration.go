@@ -12,10 +12,10 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/discovery"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/registry"
+	"github.com/cloudless-fleet/cloudless/pkg/registry/agent"
 )
 
-// registration carries out what registry.NextAgent decides. Its methods are safe
+// registration carries out what agent.Next decides. Its methods are safe
 // for concurrent use.
 type registration struct {
 	self identity
@@ -37,7 +37,7 @@ type registration struct {
 	turn sync.Mutex
 
 	mu      sync.Mutex // guards what follows
-	agent   registry.Agent
+	agent   agent.Agent
 	ignored map[string]uint64 // by reason, a closed set
 }
 
@@ -51,13 +51,13 @@ const (
 
 var _ discovery.Handler = (*registration)(nil)
 
-func newRegistration(self identity, policy registry.AgentPolicy, connect func(netip.AddrPort), log *slog.Logger, now func() time.Time) *registration {
+func newRegistration(self identity, policy agent.Policy, connect func(netip.AddrPort), log *slog.Logger, now func() time.Time) *registration {
 	r := &registration{self: self, admitted: func() bool { return true }, fallback: func() netip.AddrPort { return netip.AddrPort{} }, connect: connect, log: log, now: now, wake: make(chan struct{}, 1),
-		agent: registry.NewAgent(policy, now()), ignored: map[string]uint64{}}
+		agent: agent.New(policy, now()), ignored: map[string]uint64{}}
 	for _, reason := range []string{ignoredNoFleet, ignoredForeignFleet, ignoredOtherWorker, ignoredNotAdmitted} {
 		r.ignored[reason] = 0
 	}
-	for _, reason := range registry.IgnoreReasons() {
+	for _, reason := range agent.IgnoreReasons() {
 		r.ignored[reason.String()] = 0
 	}
 	return r
@@ -79,13 +79,13 @@ func (r *registration) Probed(probe *crm.ProbeInit, source netip.AddrPort) (disc
 		r.ignore(ignoredNotAdmitted)
 		return discovery.Answer{}, false
 	}
-	collector := registry.Collector{Hostname: probe.Info.Hostname}
+	collector := agent.Collector{Hostname: probe.Info.Hostname}
 	collector.Coordinator, _ = probe.Info.Endpoint(model.DaemonCoordinator, source.Addr())
 	var told bool
 	if collector.Data, told = probe.Info.Endpoint(model.DaemonCollector, source.Addr()); !told {
 		collector.Data = r.fallback()
 	}
-	to, answer := r.happened(registry.ProbeInit{Collector: collector, Source: source.Addr(), Interval: probe.Ext.Interval})
+	to, answer := r.happened(agent.ProbeInit{Collector: collector, Source: source.Addr(), Interval: probe.Ext.Interval})
 	if !answer {
 		return discovery.Answer{}, false
 	}
@@ -94,7 +94,7 @@ func (r *registration) Probed(probe *crm.ProbeInit, source netip.AddrPort) (disc
 
 // Acknowledged implements discovery.Handler.
 func (r *registration) Acknowledged(ack *crm.RegisterAck, source netip.AddrPort) {
-	event := registry.RegisterAck{From: source.Addr(), OK: ack.Info.Status, Message: ack.Info.Message, MaxRetries: ack.Info.MaxRetries}
+	event := agent.RegisterAck{From: source.Addr(), OK: ack.Info.Status, Message: ack.Info.Message, MaxRetries: ack.Info.MaxRetries}
 	if ack.Ext != nil {
 		if ack.Ext.WorkerID != r.self.id {
 			r.ignore(ignoredOtherWorker)
@@ -106,7 +106,7 @@ func (r *registration) Acknowledged(ack *crm.RegisterAck, source netip.AddrPort)
 }
 
 // alive tells that the stream to the collector made progress.
-func (r *registration) alive() { r.happened(registry.Alive{}) }
+func (r *registration) alive() { r.happened(agent.Alive{}) }
 
 // run lets the deadlines of the registration happen until ctx ends.
 func (r *registration) run(ctx context.Context) error {
@@ -117,7 +117,7 @@ func (r *registration) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
-			r.happened(registry.Timer{})
+			r.happened(agent.Timer{})
 		case <-r.wake:
 		}
 		agent, _ := r.view()
@@ -131,21 +131,21 @@ func (r *registration) run(ctx context.Context) error {
 
 // happened takes one step and carries it out. It returns where to answer a
 // probe, if that was decided.
-func (r *registration) happened(event registry.AgentEvent) (to netip.AddrPort, answer bool) {
+func (r *registration) happened(event agent.Event) (to netip.AddrPort, answer bool) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	before, after, actions := r.step(event)
 	for _, action := range actions {
 		switch action := action.(type) {
-		case registry.AnswerProbe:
+		case agent.AnswerProbe:
 			to, answer = action.To, true
-		case registry.Connect:
+		case agent.Connect:
 			r.connect(action.To)
-		case registry.Disconnect:
+		case agent.Disconnect:
 			r.connect(netip.AddrPort{})
-		case registry.Ignored:
+		case agent.Ignored:
 			r.ignore(action.Reason.String())
-		case registry.AgentChanged:
+		case agent.Changed:
 			r.logChange(before, after, action)
 		}
 	}
@@ -158,15 +158,15 @@ func (r *registration) happened(event registry.AgentEvent) (to netip.AddrPort, a
 	return to, answer
 }
 
-func (r *registration) step(event registry.AgentEvent) (before, after registry.Agent, actions []registry.AgentAction) {
+func (r *registration) step(event agent.Event) (before, after agent.Agent, actions []agent.Action) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before = r.agent
-	r.agent, actions = registry.NextAgent(before, event, r.now())
+	r.agent, actions = agent.Next(before, event, r.now())
 	return before, r.agent, actions
 }
 
-func sameDeadline(a, b registry.Agent) bool {
+func sameDeadline(a, b agent.Agent) bool {
 	aAt, aHas := a.Deadline()
 	bAt, bHas := b.Deadline()
 	return aHas == bHas && aAt.Equal(bAt)
@@ -174,7 +174,7 @@ func sameDeadline(a, b registry.Agent) bool {
 
 // logChange tells of a new state. A step may go through two of them: what it
 // gave up concerns the collector before, what it began the one after it.
-func (r *registration) logChange(before, after registry.Agent, change registry.AgentChanged) {
+func (r *registration) logChange(before, after agent.Agent, change agent.Changed) {
 	level, collector := slog.LevelInfo, after.Collector
 	switch change.To {
 	case model.RegisterFailed:
@@ -201,7 +201,7 @@ func (r *registration) ignore(reason string) uint64 {
 }
 
 // view returns the state and a copy of the counters.
-func (r *registration) view() (agent registry.Agent, ignored map[string]uint64) {
+func (r *registration) view() (state agent.Agent, ignored map[string]uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.agent, maps.Clone(r.ignored)

@@ -16,7 +16,7 @@ import (
 
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/registry"
+	"github.com/cloudless-fleet/cloudless/pkg/registry/agent"
 	"github.com/cloudless-fleet/cloudless/pkg/selfmetrics/metricstest"
 )
 
@@ -42,7 +42,7 @@ func newTested(now func() time.Time) *tested {
 	r := &tested{log: &bytes.Buffer{}}
 	self := identity{id: id(1), fleet: ours, hostname: "web-1", address: netip.MustParseAddr("10.0.0.7"), port: 10300,
 		keepAlive: 30 * time.Second, version: "v1"}
-	r.registration = newRegistration(self, registry.DefaultAgentPolicy(), func(to netip.AddrPort) {
+	r.registration = newRegistration(self, agent.DefaultPolicy(), func(to netip.AddrPort) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.connects = append(r.connects, to)

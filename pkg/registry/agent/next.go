@@ -1,4 +1,4 @@
-package registry
+package agent
 
 import (
 	"net/netip"
@@ -7,7 +7,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
-// NextAgent decides what event e at time now makes of a worker's registration.
+// Next decides what event e at time now makes of a worker's registration.
 // It is pure: same arguments, same results.
 //
 //	                ProbeInit                    RegisterAck yes
@@ -23,8 +23,8 @@ import (
 // collector at a time. Another one's ProbeInits are ignored while an answer is
 // awaited, and while the worker is REGISTERED and has heard its own collector
 // within the policy's patience; after that it changes over.
-func NextAgent(a Agent, e AgentEvent, now time.Time) (Agent, []AgentAction) {
-	d := agentDecision{a: a, now: now}
+func Next(a Agent, e Event, now time.Time) (Agent, []Action) {
+	d := decision{a: a, now: now}
 	d.a.Since, d.a.Heard = notAfter(a.Since, now), notAfter(a.Heard, now) // a clock set back starts waits anew
 	d.timer()
 	switch e := e.(type) {
@@ -48,14 +48,14 @@ func notAfter(t, now time.Time) time.Time {
 	return t
 }
 
-// agentDecision is one call of NextAgent at work.
-type agentDecision struct {
+// decision is one call of Next at work.
+type decision struct {
 	a   Agent
 	now time.Time
-	out []AgentAction
+	out []Action
 }
 
-func (d *agentDecision) moveTo(state model.AgentState, why string) {
+func (d *decision) moveTo(state model.AgentState, why string) {
 	a := &d.a
 	if a.State == state {
 		return
@@ -63,20 +63,20 @@ func (d *agentDecision) moveTo(state model.AgentState, why string) {
 	if a.State == model.AgentRegistered && a.Collector.Data.IsValid() {
 		d.out = append(d.out, Disconnect{})
 	}
-	d.out = append(d.out, AgentChanged{From: a.State, To: state, Why: why})
+	d.out = append(d.out, Changed{From: a.State, To: state, Why: why})
 	a.State, a.Since = state, d.now
 	if state == model.AgentRegistered && a.Collector.Data.IsValid() {
 		d.out = append(d.out, Connect{To: a.Collector.Data})
 	}
 }
 
-func (d *agentDecision) ignore(reason IgnoreReason) {
+func (d *decision) ignore(reason IgnoreReason) {
 	d.out = append(d.out, Ignored{Reason: reason})
 }
 
 // timer ends waits that are over. It runs before every event, so that a late
 // timer makes no difference to what follows.
-func (d *agentDecision) timer() {
+func (d *decision) timer() {
 	at, ok := d.a.Deadline()
 	if !ok || d.now.Before(at) {
 		return
@@ -88,7 +88,7 @@ func (d *agentDecision) timer() {
 	}
 }
 
-func (d *agentDecision) probeInit(e ProbeInit) {
+func (d *decision) probeInit(e ProbeInit) {
 	a := &d.a
 	switch {
 	case !e.Collector.Coordinator.IsValid():
@@ -114,7 +114,7 @@ func (d *agentDecision) probeInit(e ProbeInit) {
 	d.out = append(d.out, AnswerProbe{To: a.Collector.Coordinator})
 }
 
-func (d *agentDecision) registerAck(e RegisterAck) {
+func (d *decision) registerAck(e RegisterAck) {
 	a := &d.a
 	switch {
 	case a.State != model.Registering && a.State != model.AgentRegistered:
@@ -140,7 +140,7 @@ func (d *agentDecision) registerAck(e RegisterAck) {
 // compared: legacy coordinators send from another one than they listen on. The
 // host that sent the ProbeInit is the coordinator's as well, and answers from
 // that address when it has several.
-func (d *agentDecision) asked(from netip.Addr) bool {
+func (d *decision) asked(from netip.Addr) bool {
 	from = plain(from)
 	return from.IsValid() && (from == plain(d.a.Collector.Coordinator.Addr()) || from == plain(d.a.Source))
 }

@@ -1,4 +1,4 @@
-package registry
+package agent
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
-// AgentPolicy is what NextAgent goes by.
-type AgentPolicy struct {
+// Policy is what Next goes by.
+type Policy struct {
 	// Patience is for how many announced probe intervals a worker waits for a
 	// RegisterAck, and sticks to a collector that it no longer hears.
 	Patience int
@@ -20,15 +20,15 @@ type AgentPolicy struct {
 	Interval, IntervalMin, IntervalMax time.Duration
 }
 
-// DefaultAgentPolicy returns the defaults: three intervals of ten seconds, and a
+// DefaultPolicy returns the defaults: three intervals of ten seconds, and a
 // minute of cool-down.
-func DefaultAgentPolicy() AgentPolicy {
-	return AgentPolicy{Patience: 3, CoolDown: time.Minute,
+func DefaultPolicy() Policy {
+	return Policy{Patience: 3, CoolDown: time.Minute,
 		Interval: 10 * time.Second, IntervalMin: time.Second, IntervalMax: 10 * time.Minute}
 }
 
 // Validate reports the first field that is out of bounds.
-func (p AgentPolicy) Validate() error {
+func (p Policy) Validate() error {
 	switch {
 	case p.Patience < 1:
 		return fmt.Errorf("patience = %d: want at least 1 interval", p.Patience)
@@ -40,7 +40,7 @@ func (p AgentPolicy) Validate() error {
 	return nil
 }
 
-func (p AgentPolicy) interval(announced time.Duration) time.Duration {
+func (p Policy) interval(announced time.Duration) time.Duration {
 	if announced <= 0 {
 		announced = p.Interval
 	}
@@ -55,9 +55,9 @@ type Collector struct {
 }
 
 // Agent is a worker's view of its own registration. It is a value without
-// pointers. The zero Agent is not ready; use NewAgent.
+// pointers. The zero Agent is not ready; use New.
 type Agent struct {
-	Policy AgentPolicy
+	Policy Policy
 	State  model.AgentState
 	Since  time.Time // when State was entered
 
@@ -73,12 +73,12 @@ type Agent struct {
 	Retries int
 }
 
-// NewAgent is an agent that waits for its first ProbeInit.
-func NewAgent(p AgentPolicy, now time.Time) Agent {
+// New is an agent that waits for its first ProbeInit.
+func New(p Policy, now time.Time) Agent {
 	return Agent{Policy: p, State: model.Initialized, Since: now, Interval: p.interval(0)}
 }
 
-// Deadline is when NextAgent wants to be called with a Timer event, if at all.
+// Deadline is when Next wants to be called with a Timer event, if at all.
 func (a *Agent) Deadline() (at time.Time, ok bool) {
 	switch a.State {
 	case model.Registering:
@@ -91,8 +91,8 @@ func (a *Agent) Deadline() (at time.Time, ok bool) {
 
 func (a *Agent) patience() time.Duration { return time.Duration(a.Policy.Patience) * a.Interval }
 
-// AgentEvent is ProbeInit, RegisterAck, Alive or Timer.
-type AgentEvent interface{ isAgentEvent() }
+// Event is ProbeInit, RegisterAck, Alive or Timer.
+type Event interface{ isEvent() }
 
 // ProbeInit is a collector that announces itself.
 type ProbeInit struct {
@@ -119,14 +119,14 @@ type Alive struct{}
 // comes too early does nothing.
 type Timer struct{}
 
-func (ProbeInit) isAgentEvent()   {}
-func (RegisterAck) isAgentEvent() {}
-func (Alive) isAgentEvent()       {}
-func (Timer) isAgentEvent()       {}
+func (ProbeInit) isEvent()   {}
+func (RegisterAck) isEvent() {}
+func (Alive) isEvent()       {}
+func (Timer) isEvent()       {}
 
-// AgentAction is what the caller of NextAgent has to do: AnswerProbe, Connect,
-// Disconnect, AgentChanged or Ignored.
-type AgentAction interface{ isAgentAction() }
+// Action is what the caller of Next has to do: AnswerProbe, Connect,
+// Disconnect, Changed or Ignored.
+type Action interface{ isAction() }
 
 // AnswerProbe sends a ProbeAck, after the random delay that the fleet needs.
 type AnswerProbe struct{ To netip.AddrPort }
@@ -137,8 +137,8 @@ type Connect struct{ To netip.AddrPort }
 // Disconnect ends the data stream. Frames are spooled meanwhile.
 type Disconnect struct{}
 
-// AgentChanged tells of a change of state, once, and why, for the log.
-type AgentChanged struct {
+// Changed tells of a change of state, once, and why, for the log.
+type Changed struct {
 	From, To model.AgentState
 	Why      string
 }
@@ -146,11 +146,11 @@ type AgentChanged struct {
 // Ignored says that the event changed nothing, and why, for a counter.
 type Ignored struct{ Reason IgnoreReason }
 
-func (AnswerProbe) isAgentAction()  {}
-func (Connect) isAgentAction()      {}
-func (Disconnect) isAgentAction()   {}
-func (AgentChanged) isAgentAction() {}
-func (Ignored) isAgentAction()      {}
+func (AnswerProbe) isAction() {}
+func (Connect) isAction()     {}
+func (Disconnect) isAction()  {}
+func (Changed) isAction()     {}
+func (Ignored) isAction()     {}
 
 // IgnoreReason is why an event was ignored: a small closed set.
 type IgnoreReason uint8
