@@ -54,6 +54,9 @@ func Open(dir, fleet string, random io.Reader, now time.Time) (*Authority, error
 	if a.web, err = openWeb(dir, s.manifest.Fleet, random, now); err != nil {
 		return nil, fmt.Errorf("open home of the fleet: %w", err)
 	}
+	if err := disk.Sweep(dir); err != nil { // a start or a step that was killed leaves keys
+		return nil, fmt.Errorf("open home of the fleet: %w", err)
+	}
 	a.current.Store(s)
 	return a, nil
 }

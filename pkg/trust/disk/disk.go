@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -71,6 +72,29 @@ func fill(file *os.File, data []byte, mode fs.FileMode) error {
 		return err
 	}
 	return file.Close()
+}
+
+// Sweep removes what writers that were killed have left in dir: it may be a secret.
+// Nobody may be writing there; the caller holds the folder's lock.
+func Sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("sweep folder: %w", err)
+	}
+	var left []string
+	for _, entry := range entries {
+		if entry.Type().IsRegular() && temporary(entry.Name()) {
+			left = append(left, filepath.Join(dir, entry.Name()))
+		}
+	}
+	return Remove(left...)
+}
+
+// temporary reports whether a name is one that place gives to the file which it
+// fills: .NAME.DIGITS.
+func temporary(name string) bool {
+	last := strings.LastIndexByte(name, '.')
+	return last > 1 && name[0] == '.' && last+1 < len(name) && strings.Trim(name[last+1:], "0123456789") == ""
 }
 
 // Remove deletes the files and makes that last. One that is missing is fine.

@@ -53,6 +53,26 @@ func TestReplaceAndRemove(t *testing.T) {
 	}
 }
 
+func TestSweepTakesWhatWasBeingWrittenOnly(t *testing.T) {
+	dir := t.TempDir()
+	kept := []string{"x", ".x", ".hidden.file", "x.12", ".12", ".x.12a", ".x."}
+	for _, name := range append([]string{".x.12", ".a.key.3894756"}, kept...) {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, Private); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, ".y.1"), Folder); err != nil {
+		t.Fatal(err)
+	}
+	if err := Sweep(dir); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != len(kept)+1 {
+		t.Errorf("left: %v, %v; want %q and a folder", entries, err, kept)
+	}
+}
+
 func TestLockKeepsOthersOut(t *testing.T) {
 	dir := t.TempDir()
 	var all sync.WaitGroup
