@@ -192,9 +192,12 @@ func TestAFirstStartThatWasKilledIsCompleted(t *testing.T) {
 			if err != nil || status.Fleet != "test" || len(status.Authorities) != 1 || status.Authorities[0].Fingerprint != f.authority().Fingerprint() {
 				t.Errorf("killed at %d: %+v, %v", n, status, err)
 			}
-			f.leftovers(f.coordinator.StateDirectory, n)
+			if left, err := filepath.Glob(f.path(model.DaemonCoordinator, "fleet", ".*")); err != nil || len(left) > 0 {
+				t.Errorf("killed at %d: left in the fleet's home: %q, %v", n, left, err)
+			}
 			f.stop(model.DaemonCoordinator)
 			if !reached {
+				t.Logf("killed at 1 to %d", n-1)
 				return
 			}
 		}
@@ -235,6 +238,7 @@ func TestAFirstStartThatWasKilledIsCompleted(t *testing.T) {
 				t.Errorf("killed at %d: %d members, want %d: none has lost its identity", n, got, n)
 			}
 			if !reached {
+				t.Logf("killed at 1 to %d", n-1)
 				return
 			}
 		}
