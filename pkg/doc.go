@@ -7,6 +7,7 @@
 //	0      crm          ProbeInit, ProbeAck, RegisterAck <-> JSON datagrams
 //	0      frame        schemas, frames and records <-> bytes
 //	1      kernel       /proc and /sys under an injected root
+//	1      durable      segmented crash-safe record log
 //	1      boltfile     a bbolt file that is versioned, checked and never repaired by deleting
 //	1      audit        append-only log of who did what
 //	1      trust        fleet CA, certificates, TLS configurations, peer -> identity
