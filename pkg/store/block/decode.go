@@ -1,0 +1,152 @@
+package block
+
+import (
+	"math"
+	"slices"
+)
+
+// decoder turns bytes back into columns. It keeps its buffer.
+type decoder struct{ units []int64 }
+
+// values writes rows from up to and without to of the column to dst, which is
+// to-from long. raw are the column's bytes, of all its rows.
+func (d *decoder) values(c *column, rows, from, to int, raw []byte, dst []float64) (bad string) {
+	switch c.kind {
+	case constZero:
+		clear(dst)
+	case constUnits:
+		fill(dst, c.ratio().value(c.first))
+	case constBits:
+		fill(dst, math.Float64frombits(uint64(c.first)))
+	case xored:
+		d.floats(c, rows, from, to, raw, dst)
+	default:
+		c.ratio().values(dst, d.counts(c, rows, from, to, raw))
+		if c.odd {
+			return takeOdd(raw[len(raw)-c.oddBytes:], rows, from, to, dst)
+		}
+	}
+	return ""
+}
+
+func fill(dst []float64, v float64) {
+	for i := range dst {
+		dst[i] = v
+	}
+}
+
+// counts returns the units of rows from up to and without to of a column that
+// has units. They are valid until the next call.
+func (d *decoder) counts(c *column, rows, from, to int, raw []byte) []int64 {
+	if c.kind == offsets {
+		n := d.load(c, rows, from, to, raw)
+		base, grain := c.first+c.grain*c.base, c.grain
+		for i := range n {
+			n[i] = base + n[i]*grain
+		}
+		return n
+	}
+	lead := c.kind.skip() // rows that have no word
+	d.units = slices.Grow(d.units[:0], to+2)[:to+2]
+	words := d.into(d.units[lead:], c, rows, 0, max(to-lead, 0), raw)
+	now, grain := c.first, c.grain
+	switch c.kind {
+	case slopes:
+		step := c.grain * c.base
+		for i, w := range words {
+			now += step + w*grain
+			words[i] = now
+		}
+	case deltas:
+		for i, w := range words {
+			now += unzigzag(uint64(w)) * grain
+			words[i] = now
+		}
+	case deltaDeltas:
+		rate := c.grain * c.base
+		now += rate
+		d.units[1] = now
+		for i, w := range words {
+			rate += unzigzag(uint64(w)) * grain
+			now += rate
+			words[i] = now
+		}
+	}
+	d.units[0] = c.first
+	return d.units[from:to]
+}
+
+// floats is values for the kind xored.
+func (d *decoder) floats(c *column, rows, from, to int, raw []byte, dst []float64) {
+	words := d.load(c, rows, 0, max(to-1, 0), raw)
+	now := uint64(c.first)
+	if from == 0 && to > 0 {
+		dst[0] = math.Float64frombits(now)
+	}
+	for i, w := range words {
+		now ^= uint64(w)
+		if i+1 >= from {
+			dst[i+1-from] = math.Float64frombits(now)
+		}
+	}
+}
+
+// load returns the words from up to and without to, in the decoder's buffer.
+func (d *decoder) load(c *column, rows, from, to int, raw []byte) []int64 {
+	d.units = slices.Grow(d.units[:0], to-from)[:to-from]
+	return d.into(d.units, c, rows, from, to, raw)
+}
+
+// into puts the words from up to and without to together from their planes.
+func (d *decoder) into(dst []int64, c *column, rows, from, to int, raw []byte) []int64 {
+	dst = dst[:to-from]
+	words := c.words(rows)
+	plane := func(i int) []byte { return raw[i*words+from:][:to-from] }
+	switch c.width {
+	case 0:
+		clear(dst)
+	case 1:
+		for i, b := range plane(0) {
+			dst[i] = int64(b)
+		}
+	case 2:
+		p1 := plane(1)
+		for i, b := range plane(0) {
+			dst[i] = int64(b) | int64(p1[i])<<8
+		}
+	default:
+		p1, p2 := plane(1), plane(2)
+		for i, b := range plane(0) {
+			dst[i] = int64(b) | int64(p1[i])<<8 | int64(p2[i])<<16
+		}
+		for k := 3; k < int(c.width); k++ {
+			for i, b := range plane(k) {
+				dst[i] |= int64(b) << (8 * k & 63)
+			}
+		}
+	}
+	return dst
+}
+
+// takeOdd puts the values of a list in their places, as far as they are
+// between from and to.
+func takeOdd(list []byte, rows, from, to int, dst []float64) (bad string) {
+	r := reader{b: list}
+	row, last := -1, uint64(0)
+	for r.bad == "" && r.at < len(r.b) {
+		head := r.varint()
+		if head>>1 >= uint64(rows) {
+			return "odd value beyond the last row"
+		}
+		if row += int(head>>1) + 1; row >= rows {
+			return "odd value beyond the last row"
+		}
+		if head&1 == 0 {
+			last = r.word()
+		}
+		if row >= from && row < to {
+			dst[row-from] = math.Float64frombits(last)
+		}
+	}
+	return r.bad
+}

@@ -1,0 +1,2 @@
+// Package block: see doc.
+package block
