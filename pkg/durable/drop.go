@@ -99,10 +99,11 @@ func (l *Log) shrink(size int64) (drops []Drop, err error) {
 
 func (l *Log) drop(drops []Drop, why Reason) ([]Drop, error) {
 	oldest := l.segments[0]
-	if err := l.remove(oldest); err != nil {
+	err := l.remove(oldest)
+	if l.segments[0] == oldest {
 		return drops, err
 	}
-	return append(drops, Drop{Range{oldest.first, oldest.end}, oldest.size, oldest.last, why}), nil
+	return append(drops, Drop{Range{oldest.first, oldest.end}, oldest.size, oldest.last, why}), err
 }
 
 func (l *Log) tell(drops []Drop) {

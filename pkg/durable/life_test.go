@@ -62,7 +62,7 @@ type life struct {
 	// sure is the index behind the last record that was reported to be on disk;
 	// flushed the same for a process that ends, while no fault is on.
 	sure, flushed uint64
-	oldest        uint64
+	oldest, gone  uint64 // gone: below it everything was dropped once
 	faulty        bool
 	story         []string
 }
@@ -283,7 +283,7 @@ func (l *life) forget() {
 	if oldest < l.oldest {
 		fail("the oldest is %d, was %d", oldest, l.oldest)
 	}
-	l.oldest = oldest
+	l.oldest, l.gone = oldest, max(l.gone, oldest)
 	for len(l.records) > 0 && l.records[0].index < oldest {
 		l.records = l.records[1:]
 	}
@@ -339,9 +339,8 @@ func (l *life) reopen() {
 	}
 	l.next, l.sure = next, max(l.sure, log.Synced())
 	l.flushed = l.sure
-	l.oldest = min(l.oldest, log.Oldest()) // a removal may not have lasted, if that was said
 	l.read()
-	l.oldest = log.Oldest()
+	l.oldest = log.Oldest() // a removal may not have lasted, if that was said
 	l.forget()
 }
 
@@ -355,7 +354,7 @@ func (l *life) read() {
 		for len(want) > 0 && want[0].index < l.log.Oldest() {
 			want = want[1:]
 		}
-		if got.Index < l.oldest || len(l.records) > 0 && got.Index < l.records[0].index {
+		if got.Index < l.gone {
 			continue // dropped, but that had not lasted
 		}
 		if len(want) == 0 {

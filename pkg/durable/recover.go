@@ -11,12 +11,12 @@ type scan struct {
 	// sure is the highest number up to which, by what is written in the segment
 	// itself, records are on disk.
 	sure    uint32
-	records []place // from sure on
+	entries []place // from there on
 	number  uint32  // behind the last record
 	breaks  []gap
 }
 
-// place is where a record is.
+// place is where an entry is.
 type place struct {
 	number uint32
 	at     int64
@@ -37,13 +37,14 @@ func scanSegment(w *walker) (s scan) {
 		found, err := w.next()
 		var damage *Damage
 		switch {
-		case err == nil && found.kind == kindMark:
-			s.trust(min(markOf(found.data), found.number))
 		case err == nil:
-			if found.kind == kindSure {
+			switch found.kind {
+			case kindMark:
+				s.trust(min(markOf(found.data), found.number))
+			case kindSure:
 				s.trust(found.number)
 			}
-			s.records = append(s.records, place{found.number, found.at})
+			s.entries = append(s.entries, place{found.number, found.at})
 		case errors.As(err, &damage):
 			s.breaks = append(s.breaks, gap{damage, before, w.number, damage.Lost.End == 0})
 		default:
@@ -56,10 +57,10 @@ func scanSegment(w *walker) (s scan) {
 func (s *scan) trust(sure uint32) {
 	s.sure = max(s.sure, sure)
 	n := 0
-	for n < len(s.records) && s.records[n].number < s.sure {
+	for n < len(s.entries) && s.entries[n].number < s.sure {
 		n++
 	}
-	s.records = s.records[n:]
+	s.entries = s.entries[n:]
 }
 
 // torn takes the first break that damage to what was on disk does not explain: it
@@ -69,9 +70,9 @@ func (s *scan) torn() *gap {
 	for i, b := range s.breaks {
 		if b.atEnd || b.before >= s.sure || b.after > s.sure {
 			s.breaks, s.number = s.breaks[:i], max(b.before, s.sure)
-			for n, p := range s.records {
+			for n, p := range s.entries {
 				if p.at > b.Offset {
-					s.records = s.records[:n]
+					s.entries = s.entries[:n]
 					break
 				}
 			}
@@ -120,15 +121,13 @@ func (r *recovery) last() error {
 	l.next, l.synced = s.first+uint64(said.number), s.first+uint64(said.sure)
 	l.marked = l.synced
 	l.tail.at, l.written = end, end
-	if len(said.records) == 0 {
-		// Records above sure that are not there were cut off, or never were.
-		l.synced = l.next
+	if len(said.entries) == 0 {
 		return nil
 	}
-	return r.rewrite(file, said.records[0].at, end)
+	return r.rewrite(file, said.entries[0].at, end)
 }
 
-// rewrite takes the records that may not be on disk into the tail, as if they had
+// rewrite takes the entries that may not be on disk into the tail, as if they had
 // just been appended, and syncs them. A sync alone would not do: if one has failed
 // before this process began, the system may think that it has written them.
 func (r *recovery) rewrite(file File, at, end int64) error {
@@ -139,11 +138,10 @@ func (r *recovery) rewrite(file File, at, end int64) error {
 	}
 	l.tail = tail{at: at, buf: again}
 	l.written = at
-	if l.fresh {
-		return nil
+	// If it fails they are not synced; the next Append or Sync tries again.
+	if !l.fresh && l.flush() == nil {
+		l.settled(l.last().path, end, l.next, file.Sync())
 	}
-	// If it fails, they are not synced; the next Append or Sync tries again.
-	l.commit()
 	return nil
 }
 
