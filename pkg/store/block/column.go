@@ -46,7 +46,7 @@ func (k kind) skip() int {
 //	constUnits   shape | zig-zag first
 //	constBits    8 bytes
 //	xored        shape | 8 bytes first | explicit summary
-//	the others   shape | zig-zag first | grain, if flagged | zig-zag base | summary
+//	the others   shape | zig-zag first | grain, if flagged | zig-zag base | list bytes, if sparse | summary
 //
 //	summary      without odd values: if not rising low, high (varints); last - low, varint; zig-zag sum
 //	             with odd values: as explicit summary
@@ -54,8 +54,9 @@ type column struct {
 	kind   kind
 	way    way
 	scale  uint8
-	width  uint8 // bytes of a word
+	width  uint8 // planes
 	rising bool  // no sample is lower than the one before
+	sparse bool  // what words have above the planes is in a list
 	odd    bool  // some values are written out in a list
 
 	first int64 // units in the first row; for xored and constBits the bits
@@ -65,8 +66,10 @@ type column struct {
 	// In grains, from first: without odd values.
 	low, high, last, sum int64
 	// Otherwise.
-	oddBytes int // of the list behind the words
 	explicit explicit
+
+	sparseBytes int // of the list behind the planes
+	oddBytes    int // of the list behind that
 
 	group int // in which its bytes are
 	at    int // where, uncompressed
@@ -87,6 +90,10 @@ const (
 	flagGrain  = 0x80
 )
 
+// The second byte: four bits of scale, four of width. A column that has units has
+// less than eight planes, and says there whether it has a list too.
+const shapeSparse = 0x80
+
 // words is how many words a column of so many rows has.
 func (c *column) words(rows int) int { return max(rows-c.kind.skip(), 0) }
 
@@ -95,7 +102,7 @@ func (c *column) size(rows int) int {
 	if c.kind.constant() {
 		return 0
 	}
-	return c.words(rows)*int(c.width) + c.oddBytes
+	return c.words(rows)*int(c.width) + c.sparseBytes + c.oddBytes
 }
 
 func (c *column) ratio() ratio { return ratioOf(c.way, c.scale) }
@@ -121,7 +128,11 @@ func (c *column) append(dst []byte) []byte {
 	case constBits:
 		return binary.LittleEndian.AppendUint64(dst, uint64(c.first))
 	}
-	dst = append(dst, c.scale|c.width<<4)
+	shape := c.scale | c.width<<4
+	if c.sparse {
+		shape |= shapeSparse
+	}
+	dst = append(dst, shape)
 	switch {
 	case c.kind == xored:
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(c.first))
@@ -136,6 +147,9 @@ func (c *column) append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(c.grain))
 	}
 	dst = binary.AppendVarint(dst, c.base)
+	if c.sparse {
+		dst = binary.AppendUvarint(dst, uint64(c.sparseBytes))
+	}
 	if c.odd {
 		dst = binary.AppendUvarint(dst, uint64(c.oddBytes))
 		return c.explicit.append(dst)
@@ -177,6 +191,9 @@ func (c *column) parse(r *reader, rows int) {
 	}
 	shape := r.byte()
 	c.scale, c.width = shape&15, shape>>4
+	if c.kind.counted() && shape&shapeSparse != 0 {
+		c.sparse, c.width = true, c.width&7
+	}
 	if c.width > 8 || c.scale > maxScale || c.way >= ways || c.odd && !c.kind.counted() {
 		r.fail("column of width %d, scale %d, flags %#x", c.width, c.scale, flags)
 		return
@@ -194,6 +211,9 @@ func (c *column) parse(r *reader, rows int) {
 		c.grain = int64(r.varint())
 	}
 	c.base = r.signed()
+	if c.sparse {
+		c.sparseBytes = r.count(rows*maxSparse, 0)
+	}
 	if c.odd {
 		c.oddBytes = r.count(rows*maxOdd, 0)
 		c.explicit.parse(r, rows)

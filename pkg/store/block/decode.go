@@ -1,6 +1,7 @@
 package block
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 )
@@ -125,7 +126,43 @@ func (d *decoder) into(dst []int64, c *column, rows, from, to int, raw []byte) [
 			}
 		}
 	}
+	if c.sparse {
+		planes := words * int(c.width)
+		scatter(dst, raw[planes:planes+c.sparseBytes], from, to, 8*int(c.width))
+	}
 	return dst
+}
+
+// scatter adds what words have above their planes, from a list. A list that is
+// none, though its checksum matches, gives wrong words but no panic.
+func scatter(dst []int64, list []byte, from, to, shift int) {
+	at := -1 - from
+	for i := 0; i < len(list); {
+		skip, n := uvarint(list[i:])
+		rest, m := uvarint(list[i+n:])
+		i += n + m
+		if skip >= uint64(to) {
+			return
+		}
+		if at += int(skip) + 1; at >= len(dst) {
+			return
+		}
+		if at >= 0 {
+			dst[at] |= int64(rest << (shift & 63))
+		}
+	}
+}
+
+// uvarint is binary.Uvarint for lists that are read in a hurry: what is cut off is 0, in
+// all the bytes that are left.
+func uvarint(b []byte) (u uint64, n int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	if u, n = binary.Uvarint(b); n <= 0 {
+		return 0, len(b)
+	}
+	return u, n
 }
 
 // takeOdd puts the values of a list in their places, as far as they are

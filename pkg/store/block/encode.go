@@ -233,7 +233,35 @@ func (e *encoder) wordsOf(c *column, q []int64) {
 		}
 	}
 	c.width = widthOf(e.words)
+	e.cut(c)
 }
+
+// cut decides how many low bytes of the words are laid down as planes. What is
+// above them is zero in most words then, and the others are put on a list.
+func (e *encoder) cut(c *column) {
+	whole := int(c.width)
+	best := whole * len(e.words) * denseBits
+	for dense := range whole {
+		cost := dense * len(e.words) * denseBits
+		for _, w := range e.words {
+			if w >>= 8 * dense & 63; w != 0 {
+				cost += sparseBits * (bits.Len64(w) + 13) / 8
+			}
+			if cost >= best {
+				break
+			}
+		}
+		if cost < best {
+			best, c.width, c.sparse = cost, uint8(dense), true
+		}
+	}
+}
+
+// What a byte of a plane costs when it is compressed, and a byte of the list.
+const (
+	denseBits  = 3
+	sparseBits = 8
+)
 
 // finish appends words and odd values and sums up.
 func (e *encoder) finish(c column, v []float64, raw []byte) (column, []byte) {
@@ -249,14 +277,28 @@ func (e *encoder) finish(c column, v []float64, raw []byte) (column, []byte) {
 	return c, raw
 }
 
-// put appends the words as planes: the lowest byte of all words, then the next.
-// What is alike stands together, so zstd finds it.
+// put appends the words: as planes, which are the lowest byte of all words, then
+// the next, and so on, because zstd finds what is alike when it stands together; and as
+// a list of what planes leave out, in entries of how many words are skipped and the
+// rest of the word.
 func (e *encoder) put(c *column, raw []byte) []byte {
 	for shift := range int(c.width) {
 		for _, w := range e.words {
 			raw = append(raw, byte(w>>(8*shift&63)))
 		}
 	}
+	if !c.sparse {
+		return raw
+	}
+	start, last := len(raw), -1
+	for i, w := range e.words {
+		if w >>= 8 * c.width & 63; w != 0 {
+			raw = binary.AppendUvarint(raw, uint64(i-last-1))
+			raw = binary.AppendUvarint(raw, w)
+			last = i
+		}
+	}
+	c.sparseBytes = len(raw) - start
 	return raw
 }
 

@@ -22,7 +22,9 @@ const (
 	groupTarget = 128 << 10
 	// maxRaw bounds a group, uncompressed: one column of the worst kind may
 	// follow when the target is almost reached.
-	maxRaw = groupTarget + MaxRows*(8+maxOdd)
+	maxRaw = groupTarget + MaxRows*(8+maxSparse+maxOdd)
+	// maxSparse is the longest entry of the list of high bytes.
+	maxSparse = 3 + 10
 	// maxOdd is the longest entry of the list of odd values, in bytes.
 	maxOdd = 3 + 8
 )

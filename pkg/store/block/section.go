@@ -111,8 +111,9 @@ type sectionReader struct {
 	columns []column
 	groups  []group
 	zstd    *zstd.Decoder
-	held    int // number of the group in raw, -1 for none
-	raw     []byte
+	held    int    // number of the group in raw, -1 for none
+	raw     []byte // of that group, in the buffer
+	buffer  []byte
 }
 
 func newZstdReader() (*zstd.Decoder, error) {
@@ -212,22 +213,22 @@ func (s *sectionReader) bytesOf(block []byte, c *column) (raw []byte, bad string
 const slack = 64
 
 func (s *sectionReader) unpack(stored []byte, raw int) (bad string) {
-	if cap(s.raw) < raw+slack {
-		s.raw = make([]byte, 0, max(raw+slack, 2*cap(s.raw)))
+	if cap(s.buffer) < raw+slack {
+		s.buffer = make([]byte, 0, max(raw+slack, 2*cap(s.buffer)))
 	}
-	s.raw = s.raw[:0]
+	s.raw = s.buffer[:raw]
 	if len(stored) == raw {
-		s.raw = append(s.raw, stored...)
+		copy(s.raw, stored)
 		return ""
 	}
 	// Never beyond the capacity given here, whatever the frame says.
-	out, err := s.zstd.DecodeAll(stored, s.raw[:0:raw+slack])
+	out, err := s.zstd.DecodeAll(stored, s.buffer[:0:raw+slack])
 	if err != nil {
 		return err.Error()
 	}
 	if len(out) != raw {
 		return fmt.Sprintf("%d bytes, want %d", len(out), raw)
 	}
-	s.raw = out[:raw]
+	s.raw = out
 	return ""
 }
