@@ -98,10 +98,11 @@ func TestTheAuthorityIsReplacedUnderAStreamingFleet(t *testing.T) {
 		f.eventually("nothing of "+name+" was lost, and nothing made anew", func() error { return f.undisturbed(name) })
 	}
 	answered := `cloudless_discovery_answers_total{instance="w1"}`
-	before, err := f.value(answered)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var before float64
+	f.eventually("it counts its answers", func() (err error) {
+		before, err = f.value(answered)
+		return err
+	})
 	f.eventually("workers answer the collector's probes", f.atLeast(before+2, answered))
 	for _, step := range []string{"authority.prepare", "authority.switch", "authority.drop"} {
 		done := 0

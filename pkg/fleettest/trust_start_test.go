@@ -107,9 +107,7 @@ func TestAStateFolderBelongsToOneProcess(t *testing.T) {
 		}
 	}
 	f.eventually("the first ones work", w1.working)
-	if err := f.undisturbed("w1"); err != nil {
-		t.Error(err)
-	}
+	f.eventually("and were not disturbed", func() error { return f.undisturbed("w1") })
 	if got := f.members(); len(got) != 1 {
 		t.Errorf("members %q", got)
 	}
