@@ -22,7 +22,11 @@ func (d *decoder) values(c *column, rows, from, to int, raw []byte, dst []float6
 	case xored:
 		d.floats(c, rows, from, to, raw, dst)
 	default:
-		c.ratio().values(dst, d.counts(c, rows, from, to, raw))
+		if c.stepped() {
+			steps(c, from, to, raw[:c.sparseBytes], dst)
+		} else {
+			c.ratio().values(dst, d.counts(c, rows, from, to, raw))
+		}
 		if c.odd {
 			return takeOdd(raw[len(raw)-c.oddBytes:], rows, from, to, dst)
 		}
@@ -34,6 +38,39 @@ func fill(dst []float64, v float64) {
 	for i := range dst {
 		dst[i] = v
 	}
+}
+
+// stepped reports a column that stands still but for a few rows.
+func (c *column) stepped() bool {
+	return c.sparse && c.width == 0 && (c.kind == deltas || c.kind == slopes && c.base == 0)
+}
+
+// steps is values for a column that is stepped: it fills the rows between the
+// entries of the list.
+func steps(c *column, from, to int, list []byte, dst []float64) {
+	r := c.ratio()
+	now, row := c.first, from
+	next := 0 // the row in which the list's next word counts
+	for i := 0; i < len(list); {
+		skip, n := uvarint(list[i:])
+		rest, m := uvarint(list[i+n:])
+		i += n + m
+		if skip >= uint64(to) {
+			break
+		}
+		if next += int(skip) + 1; next >= to {
+			break
+		}
+		if next > row {
+			fill(dst[row-from:next-from], r.value(now))
+			row = next
+		}
+		if c.kind == deltas {
+			rest = uint64(unzigzag(rest))
+		}
+		now += int64(rest) * c.grain
+	}
+	fill(dst[row-from:], r.value(now))
 }
 
 // counts returns the units of rows from up to and without to of a column that

@@ -121,9 +121,11 @@ func (w *Writer) table(p *Part) *table {
 	if t := w.known[p.ID]; t != nil {
 		return t
 	}
-	t := new(table)
+	var t *table
 	if n := len(w.spare); n > 0 {
 		t, w.spare = w.spare[n-1], w.spare[:n-1]
+	} else {
+		t = new(table)
 	}
 	t.id, t.scales, t.spans, t.values = p.ID, append(t.scales[:0], p.Scales...), t.spans[:0], t.values[:0]
 	w.known[p.ID] = t
