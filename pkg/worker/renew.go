@@ -78,7 +78,7 @@ func retryRenewal(failures int, left time.Duration, random float64) time.Duratio
 // renewOnce fetches a certificate: over the worker's own connection while the
 // present one is good, by proof of the key afterwards.
 func (s *service) renewOnce(ctx context.Context) bool {
-	if !s.w.env.now().Before(s.credentials.NotAfter()) {
+	if s.expired() {
 		return s.prove(ctx)
 	}
 	var errs []error
@@ -163,7 +163,7 @@ func definite(reason string) bool {
 
 func (s *service) renewalFailed(err error) {
 	s.w.renewals.failed.Add(1)
-	if !s.w.env.now().Before(s.credentials.NotAfter()) {
+	if s.expired() {
 		s.w.stand(standingExpired, func(*Status) {})
 	}
 	s.w.status.failed(fmt.Errorf("renew certificate: %w", err))

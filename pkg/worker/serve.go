@@ -188,10 +188,12 @@ func (s *service) doubt(ctx context.Context, err error) {
 }
 
 // looksLikeNo reports whether an error may mean that the certificate is not
-// welcome: an answer that says so, or an alert in the handshake.
+// welcome: an answer that says so, or an alert in the handshake. The alert comes
+// when the client has already finished its part: HTTP/2 may see no more of it than
+// the end.
 func looksLikeNo(err error) bool {
 	if refused, ok := errors.AsType[*api.Error](err); ok {
 		return refused.Status == http.StatusForbidden || refused.Status == http.StatusUnauthorized
 	}
-	return err != nil && strings.Contains(err.Error(), "remote error: tls:")
+	return err != nil && (strings.Contains(err.Error(), "remote error: tls:") || strings.Contains(err.Error(), "client conn could not be established"))
 }

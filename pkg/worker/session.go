@@ -27,6 +27,15 @@ func (s *service) attend(ctx context.Context) {
 			s.restOrCall(ctx, latestRetry)
 			continue
 		}
+		if s.expired() { // nobody lets it in by that: the key is what is left
+			if s.prove(ctx) && !s.expired() {
+				failures = 0
+				continue
+			}
+			failures++
+			s.restOrCall(ctx, attempt{failures: failures / len(addresses)}.wait(s.w.env.jitter()))
+			continue
+		}
 		address := addresses[failures%len(addresses)]
 		open, cancel := context.WithCancel(ctx)
 		s.mu.Lock()
@@ -52,6 +61,9 @@ func (s *service) attend(ctx context.Context) {
 		s.restOrCall(ctx, attempt{failures: failures / len(addresses)}.wait(s.w.env.jitter()))
 	}
 }
+
+// expired reports whether the certificate has run out.
+func (s *service) expired() bool { return !s.w.env.now().Before(s.credentials.NotAfter()) }
 
 // restOrCall waits, and no longer than until a coordinator calls that was not
 // heard before.

@@ -166,7 +166,7 @@ func (s *shell) running() (log *lines, stop func()) {
 
 func TestJoinByTheRunningDaemon(t *testing.T) {
 	v, s := loopbackTown(t, ours), newShell(t)
-	_, stop := s.running()
+	log, stop := s.running()
 	out, err := s.call("prepare-image", nil)
 	s.want(out, err, "", "workerd is running")
 	out, err = s.call("join", nil, v.token(v.address).Reveal())
@@ -175,6 +175,7 @@ func TestJoinByTheRunningDaemon(t *testing.T) {
 	if s.want(out, err, "standing:", ""); !strings.Contains(out, " member\n") {
 		t.Errorf("printed %q, want a member", out)
 	}
+	eventually(t, log, func() bool { return strings.Contains(log.String(), "session admitted") }) // who is not there says no goodbye
 	stop()
 	if v.asked("leave") != 1 {
 		t.Errorf("asked %q, want a goodbye", v.seen().requests)
