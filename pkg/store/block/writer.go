@@ -31,16 +31,21 @@ func PartOf(id frame.PartID, p model.Part) Part {
 
 const maxScale = frame.MaxScale
 
-// table gathers the rows of one part.
+// table is a part of the block that is being gathered.
 type table struct {
 	id     frame.PartID
 	scales []uint8
-	spans  []span
-	values []float64 // row after row
+	pieces []piece
+}
+
+// piece is where values of a part are: in rows from up to and without to, whose
+// values begin at multiples of stride from at.
+type piece struct {
+	span
+	at, stride int
 }
 
 func (t *table) columns() int { return len(t.scales) }
-func (t *table) rows() int    { return len(t.values) / len(t.scales) }
 
 // Writer gathers a stretch of frames of one stream and seals it. It keeps its
 // memory for the next block. Not safe for concurrent use.
@@ -48,17 +53,22 @@ type Writer struct {
 	worker  model.WorkerID
 	stream  model.StreamID
 	times   []int64
+	values  []float64 // row after row
 	known   map[frame.PartID]*table
 	tables  []*table // of this block
 	spare   []*table
 	current []*table // of the schema
+	scales  []uint8  // of all tables
 	width   int      // of a row
-	values  int
+	runRow  int      // the first row of this schema
+	runAt   int      // and its first value
 
 	encoder encoder
 	section sectionWriter
+	rows    []float64 // of one part
 	column  []float64
 	differs []uint64
+	spans   []span
 	data    []byte // sealed sections
 }
 
@@ -70,7 +80,8 @@ func NewWriter() *Writer {
 // Begin begins the block of a stream, and forgets what was not sealed.
 func (w *Writer) Begin(worker model.WorkerID, stream model.StreamID) {
 	w.worker, w.stream = worker, stream
-	w.times, w.current, w.width, w.values = w.times[:0], w.current[:0], 0, 0
+	w.times, w.values, w.scales = w.times[:0], w.values[:0], w.scales[:0]
+	w.current, w.width, w.runRow, w.runAt = w.current[:0], 0, 0, 0
 	w.spare = append(w.spare, w.tables...)
 	w.tables = w.tables[:0]
 	clear(w.known)
@@ -108,12 +119,25 @@ func (w *Writer) Schema(parts []Part) error {
 	if len(w.tables)+fresh > MaxParts {
 		return fmt.Errorf("more than %d parts: %w", MaxParts, ErrFull)
 	}
+	w.endRun()
 	w.current, w.width = w.current[:0], 0
 	for i := range parts {
 		w.current = append(w.current, w.table(&parts[i]))
 		w.width += len(parts[i].Scales)
 	}
 	return nil
+}
+
+// endRun says in the tables where the rows since the last change of schema are.
+func (w *Writer) endRun() {
+	row, at := len(w.times), w.runAt
+	for _, t := range w.current {
+		if row > w.runRow {
+			t.pieces = append(t.pieces, piece{span{w.runRow, row}, at, w.width})
+		}
+		at += t.columns()
+	}
+	w.runRow, w.runAt = row, len(w.values)
 }
 
 // table returns the part's table.
@@ -127,7 +151,9 @@ func (w *Writer) table(p *Part) *table {
 	} else {
 		t = new(table)
 	}
-	t.id, t.scales, t.spans, t.values = p.ID, append(t.scales[:0], p.Scales...), t.spans[:0], t.values[:0]
+	w.scales = append(w.scales, p.Scales...)
+	n := len(w.scales)
+	t.id, t.scales, t.pieces = p.ID, w.scales[n-len(p.Scales):n:n], t.pieces[:0]
 	w.known[p.ID] = t
 	w.tables = append(w.tables, t)
 	return t
@@ -149,21 +175,11 @@ func (w *Writer) Append(at model.Millis, row []float64) error {
 		panic(fmt.Sprintf("block: row of %d values, schema of %d", len(row), w.width))
 	case n > 0 && int64(at) <= w.times[n-1]:
 		return fmt.Errorf("frame at %d ms after %d ms: %w", at, w.times[n-1], ErrOrder)
-	case n == MaxRows || w.values+len(row) > MaxValues:
-		return fmt.Errorf("%d frames of %d values: %w", n, w.values, ErrFull)
+	case n == MaxRows || len(w.values)+len(row) > MaxValues:
+		return fmt.Errorf("%d frames of %d values: %w", n, len(w.values), ErrFull)
 	}
-	n := len(w.times)
 	w.times = append(w.times, int64(at))
-	w.values += len(row)
-	for _, t := range w.current {
-		t.values = append(t.values, row[:t.columns()]...)
-		row = row[t.columns():]
-		if last := len(t.spans) - 1; last >= 0 && t.spans[last].to == n {
-			t.spans[last].to++
-		} else {
-			t.spans = append(t.spans, span{n, n + 1})
-		}
-	}
+	w.values = append(w.values, row...)
 	return nil
 }
 
@@ -171,20 +187,16 @@ func (w *Writer) Append(at model.Millis, row []float64) error {
 func (w *Writer) Rows() int { return len(w.times) }
 
 // Values is the number of values in them, of eight bytes of memory each.
-func (w *Writer) Values() int { return w.values }
+func (w *Writer) Values() int { return len(w.values) }
 
 // Seal appends the block to dst; there must be a frame. The writer is then as after Begin.
 func (w *Writer) Seal(dst []byte) []byte {
 	if len(w.times) == 0 {
 		panic("block: sealed without a frame")
 	}
-	tables := slices.DeleteFunc(w.tables, func(t *table) bool {
-		if len(t.spans) == 0 {
-			w.spare = append(w.spare, t)
-		}
-		return len(t.spans) == 0
-	})
-	w.tables = tables
+	w.endRun()
+	w.tables = slices.DeleteFunc(w.tables, func(t *table) bool { return len(t.pieces) == 0 })
+	tables := w.tables
 	slices.SortFunc(tables, func(a, b *table) int { return bytes.Compare(a.id[:], b.id[:]) })
 
 	start := len(dst)
