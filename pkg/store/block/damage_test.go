@@ -44,7 +44,7 @@ func sectionAt(t *testing.T, data []byte, at int) (section Section, part, offset
 }
 
 func TestEveryFlippedByteIsFoundWhereItIs(t *testing.T) {
-	for _, s := range []stretch{anyStretch(4), newRecorded(t, 15, nil).block(1, 30)} {
+	for step, s := range []stretch{anyStretch(4), anyStretch(7), newRecorded(t, 15, nil).block(1, 30)} {
 		data := s.seal(t)
 		if err := readAll(data); err != nil {
 			t.Fatal(err)
@@ -52,8 +52,8 @@ func TestEveryFlippedByteIsFoundWhereItIs(t *testing.T) {
 		r := NewReader()
 		for at := range data {
 			for _, flip := range []byte{0x01, 0x80, 0xff} {
-				if at%3 != int(flip)%3 && len(data) > 4096 {
-					continue
+				if step > 0 && (at+int(flip))%(5*step) > 0 {
+					continue // these take long
 				}
 				bad := slices.Clone(data)
 				bad[at] ^= flip

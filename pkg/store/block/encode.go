@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
-
-	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
 // encoder turns columns into descriptions and bytes. It keeps its buffers.
@@ -54,64 +52,6 @@ func (e *encoder) integers(n []int64, raw []byte) (column, []byte) {
 		panic("block: times too far apart") // Writer.Append sees to it
 	}
 	return c, e.put(&c, raw)
-}
-
-// count turns v into e.units, in the way that leaves the fewest odd values,
-// whose rows are in e.odds. It fails when they would cost more than they save.
-func (e *encoder) count(v []float64, scale uint8) (r ratio, ok bool) {
-	best := len(v) + 1
-	for w := divided; w < ways && best > 0; w++ {
-		if w == times && scale == 0 || w == divided2 && scale <= 3 {
-			continue
-		}
-		try := ratioOf(w, scale)
-		cost := e.try(try, v, best)
-		if cost < best {
-			best, r, ok = cost, try, true
-			e.units, e.other = e.other, e.units
-			e.odds, e.more = e.more, e.odds
-		}
-	}
-	if len(e.odds) == len(v) {
-		return r, false
-	}
-	return r, ok
-}
-
-// try counts v into e.other and e.more, and returns about how many bytes the
-// odd values will take. It gives up at limit.
-func (e *encoder) try(r ratio, v []float64, limit int) (cost int) {
-	e.other, e.more = e.other[:0], e.more[:0]
-	last := uint64(0)
-	for i, x := range v {
-		n := r.units(x)
-		if got := math.Float64bits(x); math.Float64bits(r.value(n)) != got {
-			if cost++; got != last {
-				cost += 8
-			}
-			if cost >= limit {
-				return cost
-			}
-			last = got
-			e.more = append(e.more, i)
-			n = 0
-			if i > 0 {
-				n = e.other[i-1]
-			}
-		}
-		e.other = append(e.other, n)
-	}
-	if len(e.more) > 0 && e.more[0] == 0 && len(e.more) < len(v) {
-		// Odd values that begin the column count like the first that is not odd.
-		start := 0
-		for start < len(e.more) && e.more[start] == start {
-			start++
-		}
-		for i := range start {
-			e.other[i] = e.other[start]
-		}
-	}
-	return cost
 }
 
 // choose finds the kind that takes the fewest bits for units n, and fills in
@@ -323,71 +263,4 @@ func (e *encoder) xor(v []float64, raw []byte) (column, []byte) {
 	c.width = widthOf(e.words)
 	c.explicit, c.rising = sumUp(v)
 	return c, e.put(&c, raw)
-}
-
-// appendOdd writes the list of odd values: for each the distance of its row
-// from that of the one before, doubled, plus one if its bits are the same; else the
-// bits follow.
-func appendOdd(dst []byte, rows []int, v []float64) []byte {
-	row, last := -1, uint64(0)
-	for _, i := range rows {
-		now := math.Float64bits(v[i])
-		same := uint64(0)
-		if now == last {
-			same = 1
-		}
-		dst = binary.AppendUvarint(dst, uint64(i-row-1)<<1|same)
-		if same == 0 {
-			dst = binary.LittleEndian.AppendUint64(dst, now)
-		}
-		row, last = i, now
-	}
-	return dst
-}
-
-// sumUp is the summary of values one by one.
-func sumUp(v []float64) (s explicit, rising bool) {
-	nan := math.NaN()
-	s = explicit{first: nan, last: nan, low: nan, high: nan, sum: nan}
-	rising = true
-	sum, rest := 0.0, 0.0
-	for i, x := range v {
-		if model.IsAbsent(x) {
-			continue
-		}
-		if s.count == 0 {
-			s.first, s.firstRow, s.low, s.high = x, i, x, x
-		}
-		rising = rising && !(x < s.last)
-		s.count++
-		s.last, s.lastRow = x, i
-		if x < s.low || math.IsNaN(s.low) {
-			s.low = x
-		}
-		if x > s.high || math.IsNaN(s.high) {
-			s.high = x
-		}
-		sum, rest = neumaier(sum, rest, x)
-	}
-	if s.count > 0 {
-		s.sum = sum
-		if !math.IsInf(sum, 0) {
-			s.sum += rest
-		}
-	}
-	return s, rising
-}
-
-// neumaier adds x to sum and keeps in rest what rounding took.
-func neumaier(sum, rest, x float64) (float64, float64) {
-	next := sum + x
-	switch {
-	case math.IsInf(next, 0):
-		rest = 0
-	case math.Abs(sum) >= math.Abs(x):
-		rest += (sum - next) + x
-	default:
-		rest += (x - next) + sum
-	}
-	return next, rest
 }

@@ -84,3 +84,50 @@ func product(a, b int64) (hi, lo uint64) {
 	hi -= uint64(a>>63)&uint64(b) + uint64(b>>63)&uint64(a)
 	return hi, lo
 }
+
+// sumUp is the summary of values one by one.
+func sumUp(v []float64) (s explicit, rising bool) {
+	nan := math.NaN()
+	s = explicit{first: nan, last: nan, low: nan, high: nan, sum: nan}
+	rising = true
+	sum, rest := 0.0, 0.0
+	for i, x := range v {
+		if model.IsAbsent(x) {
+			continue
+		}
+		if s.count == 0 {
+			s.first, s.firstRow, s.low, s.high = x, i, x, x
+		}
+		rising = rising && !(x < s.last)
+		s.count++
+		s.last, s.lastRow = x, i
+		if x < s.low || math.IsNaN(s.low) {
+			s.low = x
+		}
+		if x > s.high || math.IsNaN(s.high) {
+			s.high = x
+		}
+		sum, rest = neumaier(sum, rest, x)
+	}
+	if s.count > 0 {
+		s.sum = sum
+		if !math.IsInf(sum, 0) {
+			s.sum += rest
+		}
+	}
+	return s, rising
+}
+
+// neumaier adds x to sum and keeps in rest what rounding took.
+func neumaier(sum, rest, x float64) (float64, float64) {
+	next := sum + x
+	switch {
+	case math.IsInf(next, 0):
+		rest = 0
+	case math.Abs(sum) >= math.Abs(x):
+		rest += (sum - next) + x
+	default:
+		rest += (x - next) + sum
+	}
+	return next, rest
+}
