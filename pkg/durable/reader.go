@@ -79,9 +79,12 @@ func (r *Reader) Next() bool {
 				return true
 			}
 		case errors.As(err, &damage):
-			if damage.Lost.End == 0 || damage.Lost.End > r.next {
+			if lost := damage.Lost; lost.End == 0 || lost.End > r.next || lost.First >= r.next {
 				r.err = r.orClosed(damage)
+				r.next = max(r.next, lost.End)
 			}
+		case errors.Is(err, ErrClosed):
+			r.err = ErrClosed
 		default: // io.EOF
 			last, end, closed := r.log.state(r.seg)
 			switch {
@@ -92,6 +95,7 @@ func (r *Reader) Next() bool {
 			case r.walk.end == 0: // it was the last one a moment ago
 				r.walk.end = end
 			default:
+				r.next = max(r.next, end)
 				r.leave()
 			}
 		}

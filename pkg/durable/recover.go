@@ -95,13 +95,13 @@ func (r *recovery) last() error {
 	}
 	l.file, l.fresh = file, false
 	var w walker
-	w.enter(s.path, s.header, 0, file.ReadAt)
+	w.enter(s.path, s.header, 0, io.NewSectionReader(file, 0, s.size).ReadAt)
 	said := scanSegment(&w)
 	end := w.at
 	if torn := said.torn(); torn != nil {
 		end = torn.Offset
 		torn.Torn, torn.Lost = true, Range{First: s.first + uint64(torn.before)}
-		torn.Length = max(s.size, w.at) - end
+		torn.Length = s.size - end
 		if torn.Aside, err = r.cutOff(file, s, torn.Offset, torn.Length); err != nil {
 			// There is no room to move it to, or it cannot be read. Then it stays,
 			// and the log goes on in a new segment.

@@ -1,6 +1,9 @@
 package durable
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // walker goes over the entries of one segment, from one to the next.
 type walker struct {
@@ -61,6 +64,8 @@ func (w *walker) next() (entry, error) {
 	}
 	b, err := w.win.bytes(w.at, headSize)
 	switch {
+	case errors.Is(err, ErrClosed):
+		return entry{}, err
 	case err != nil:
 		return entry{}, w.damage("cannot be read: " + err.Error())
 	case len(b) == 0 && w.end == 0:
@@ -115,18 +120,26 @@ func (w *walker) damage(why string) *Damage {
 // entries which were destroyed can have left room for. Without one, at is the
 // end.
 func (w *walker) find() (at int64, number uint32, found bool) {
+	const block = 4096
+	skip := int64(block)
 	for off := w.at; ; {
 		b, err := w.win.bytes(off, chunk/2)
-		if err != nil { // go on behind the block that cannot be read
-			const block = 4096
-			off = (off/block + 1) * block
+		if err != nil && skip > 1<<40 || errors.Is(err, ErrClosed) {
+			return off, 0, false
+		}
+		if err != nil {
+			// Go on behind the block that cannot be read. A dying disk takes seconds
+			// for each, so the steps grow.
+			off = (off/block)*block + skip
+			skip *= 2
 			continue
 		}
+		skip = block
 		if len(b) < headSize {
 			return off + int64(len(b)), 0, false
 		}
-		skip, h, found := w.search(b, off)
-		off += int64(skip)
+		passed, h, found := w.search(b, off)
+		off += int64(passed)
 		if found && w.wholeAt(off, h) {
 			return off, h.number, true
 		}
