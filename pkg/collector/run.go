@@ -81,6 +81,9 @@ func Run(ctx context.Context, cfg Config, p *daemon.Process[Config]) error {
 	if err := os.MkdirAll(cfg.StateDirectory, 0o700); err != nil {
 		return fmt.Errorf("make state folder: %w", err)
 	}
+	if err := sweepState(cfg, c.now()); err != nil {
+		return err
+	}
 	if err := c.openCertificate(ctx, p.Ready); err != nil {
 		return err
 	}

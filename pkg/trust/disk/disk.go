@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // ErrMode says that others than the owner can get at a secret.
@@ -76,14 +77,25 @@ func fill(file *os.File, data []byte, mode fs.FileMode) error {
 
 // Sweep removes what writers that were killed have left in dir: it may be a secret.
 // Nobody may be writing there; the caller holds the folder's lock.
-func Sweep(dir string) error {
+func Sweep(dir string) error { return sweep(dir, func(fs.FileInfo) bool { return true }) }
+
+// SweepOld is Sweep for a folder in which others may be writing: what was last
+// written before the given time belongs to nobody any more.
+func SweepOld(dir string, before time.Time) error {
+	return sweep(dir, func(info fs.FileInfo) bool { return info.ModTime().Before(before) })
+}
+
+func sweep(dir string, gone func(fs.FileInfo) bool) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("sweep folder: %w", err)
 	}
 	var left []string
 	for _, entry := range entries {
-		if entry.Type().IsRegular() && temporary(entry.Name()) {
+		if !entry.Type().IsRegular() || !temporary(entry.Name()) {
+			continue
+		}
+		if info, err := entry.Info(); err == nil && gone(info) { // else it has just been renamed
 			left = append(left, filepath.Join(dir, entry.Name()))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestCreateLosesARaceWithoutHarm(t *testing.T) {
@@ -93,4 +94,24 @@ func TestLockKeepsOthersOut(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+func TestSweepOldLeavesWhoIsAtWork(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	for name, age := range map[string]time.Duration{".worker.key.1": 2 * time.Hour, ".worker.key.2": time.Minute, "worker.key": 2 * time.Hour} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, Private); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, now, now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := SweepOld(dir, now.Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 2 {
+		t.Errorf("left: %v, %v; want the key, and the file that is being written", left, err)
+	}
 }

@@ -28,11 +28,19 @@ type Home struct {
 	current *identity
 }
 
+// sweepAfter is the age at which a file that is being written is nobody's.
+const sweepAfter = time.Hour
+
 // Open reads the identity in dir, or makes it at first start, in the folder
 // (0700) which it makes too. facts are those of this machine.
 func Open(dir string, facts Facts, random io.Reader, now time.Time) (*Home, error) {
 	if err := os.MkdirAll(dir, disk.Folder); err != nil {
 		return nil, fmt.Errorf("make folder of the identity: %w", err)
+	}
+	// A process that was killed may have left half a key; `workerd join` may be at
+	// work beside a daemon.
+	if err := disk.SweepOld(dir, now.Add(-sweepAfter)); err != nil {
+		return nil, fmt.Errorf("open identity: %w", err)
 	}
 	h := &Home{dir: dir}
 	err := h.read()
