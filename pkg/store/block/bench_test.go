@@ -21,6 +21,7 @@ var shapes = []struct {
 	of          func(*frametest.Recording) *frametest.Recording
 }{
 	{"1s-10m", 1, 600, nil},
+	{"15s-10m", 15, 40, nil},
 	{"15s-1h", 15, 240, nil},
 	{"15s-2h", 15, 480, nil},
 	{"1s-10m-moving", 1, 600, (*frametest.Recording).Moving},
@@ -94,6 +95,39 @@ func BenchmarkSeal(b *testing.B) {
 			return
 		})
 	})
+}
+
+// BenchmarkSize seals 200 hosts, one after the other, and tells what the bytes
+// are for. Its times mean nothing: most of them go into making rows.
+func BenchmarkSize(b *testing.B) {
+	const hosts = 200
+	for _, shape := range shapes {
+		b.Run(shape.name, func(b *testing.B) {
+			rec, w := newRecorded(b, shape.every, shape.of), NewWriter()
+			var out []byte
+			samples, all, times, heads := 0, 0, 0, 0
+			for b.Loop() {
+				for host := range uint64(hosts) {
+					s := rec.block(host, shape.rows)
+					s.fill(b, w)
+					out = w.Seal(out[:0])
+					block, err := Open(out)
+					if err != nil {
+						b.Fatal(err)
+					}
+					samples, all = samples+s.values(), all+len(out)
+					times += block.times.head + block.times.data
+					heads += block.times.at
+					for _, e := range block.parts {
+						heads += e.place.head
+					}
+				}
+			}
+			b.ReportMetric(float64(all)/float64(samples), "B/sample")
+			b.ReportMetric(float64(heads)/float64(samples), "index-B/sample")
+			b.ReportMetric(float64(times)/float64(samples), "times-B/sample")
+		})
+	}
 }
 
 func sealAll(b *testing.B, hosts []stretch) (blocks [][]byte) {

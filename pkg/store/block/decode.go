@@ -34,9 +34,14 @@ func (d *decoder) values(c *column, rows, from, to int, raw []byte, dst []float6
 	return ""
 }
 
+// fill copies what it has filled, because copies move more at a time.
 func fill(dst []float64, v float64) {
-	for i := range dst {
+	n := min(len(dst), 16)
+	for i := range dst[:n] {
 		dst[i] = v
+	}
+	for n < len(dst) {
+		n += copy(dst[n:], dst[:n])
 	}
 }
 
