@@ -72,35 +72,42 @@ func (r *Reader) Next() bool {
 			return false
 		}
 		found, err := r.walk.next()
-		var damage *Damage
 		switch {
-		case err == nil:
-			if found.kind != kindMark && r.take(found) {
-				return true
-			}
-		case errors.As(err, &damage):
-			if lost := damage.Lost; lost.End == 0 || lost.End > r.next || lost.First >= r.next {
-				r.err = r.orClosed(damage)
-				r.next = max(r.next, lost.End)
-			}
-		case errors.Is(err, ErrClosed):
-			r.err = ErrClosed
-		default: // io.EOF
-			last, end, closed := r.log.state(r.seg)
-			switch {
-			case closed:
-				r.err = ErrClosed
-			case last:
+		case err != nil:
+			if !r.stop(err) {
 				return false
-			case r.walk.end == 0: // it was the last one a moment ago
-				r.walk.end = end
-			default:
-				r.next = max(r.next, end)
-				r.leave()
 			}
+		case found.kind != kindMark && r.take(found):
+			return true
 		}
 	}
 	return false
+}
+
+// stop decides what to do when the walker does not find another entry. It reports
+// false at the end of the log.
+func (r *Reader) stop(err error) (goOn bool) {
+	var damage *Damage
+	if errors.As(err, &damage) {
+		if lost := damage.Lost; lost.End == 0 || lost.End > r.next || lost.First >= r.next {
+			r.err = r.orClosed(damage)
+			r.next = max(r.next, lost.End)
+		}
+		return true
+	}
+	last, end, closed := r.log.state(r.seg)
+	switch {
+	case closed || errors.Is(err, ErrClosed):
+		r.err = ErrClosed
+	case last:
+		return false
+	case r.walk.end == 0: // it was the last one a moment ago
+		r.walk.end = end
+	default:
+		r.next = max(r.next, end)
+		r.leave()
+	}
+	return true
 }
 
 // take makes an entry the record, unless it comes before what is wanted.

@@ -40,19 +40,17 @@ func (k key) check(head []byte) uint32 { return crc32.Update(uint32(k), table(),
 // append appends an entry. number is that of the record in the segment, from 0,
 // or for a mark that of the next record.
 func (k key) append(dst []byte, number uint32, what kind, data []byte) []byte {
-	var head [headSize]byte
-	binary.LittleEndian.PutUint32(head[:], uint32(len(data))|uint32(what)<<24)
-	numbered := k.check(head[:]) ^ number
-	binary.LittleEndian.PutUint32(head[4:], numbered)
-	binary.LittleEndian.PutUint32(head[8:], crc32.Update(numbered, table(), data))
-	return append(append(dst, head[:]...), data...)
+	start := len(dst)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(data))|uint32(what)<<24)
+	numbered := k.check(dst[start:]) ^ number
+	dst = binary.LittleEndian.AppendUint32(dst, numbered)
+	dst = binary.LittleEndian.AppendUint32(dst, crc32.Update(numbered, table(), data))
+	return append(dst, data...)
 }
 
 // appendMark appends a mark: the records below sure are on disk.
 func (k key) appendMark(dst []byte, number, sure uint32) []byte {
-	var data [4]byte
-	binary.LittleEndian.PutUint32(data[:], sure)
-	return k.append(dst, number, kindMark, data[:])
+	return k.append(dst, number, kindMark, binary.LittleEndian.AppendUint32(nil, sure))
 }
 
 // head is the beginning of an entry, as read.

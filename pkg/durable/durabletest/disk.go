@@ -35,6 +35,7 @@ type Disk struct {
 	off     bool // the power was cut
 	faults  Faults
 	limit   int64 // bytes that fit, all files together
+	during  func(name string)
 }
 
 // Faults are chances, 0 to 1, that an operation fails with EIO.
@@ -92,6 +93,14 @@ func (d *Disk) SetRoom(bytes int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.limit = d.usedLocked() + bytes
+}
+
+// During makes every Sync of a file call f first, as if it took a while and others
+// went on meanwhile; nil ends that.
+func (d *Disk) During(f func(name string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.during = f
 }
 
 // SetClock sets what modification times come from.

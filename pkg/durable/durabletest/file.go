@@ -88,21 +88,27 @@ func (c change) apply(b []byte) []byte {
 }
 
 func (h *handle) Sync() error {
-	d := h.disk
+	d, f := h.disk, h.file
+	d.mu.Lock()
+	covered, during := len(f.changes), d.during // what is written from now on is not
+	d.mu.Unlock()
+	if during != nil {
+		during(h.name)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.off || h.closed {
 		return failure("sync", h.name, syscall.EIO)
 	}
-	f := h.file
 	if d.failsLocked(d.faults.Sync) {
 		f.synced, f.changes = f.survive(d), nil // what did not come to the disk now never will
 		return failure("sync", h.name, syscall.EIO)
 	}
-	for _, c := range f.changes {
+	covered = min(covered, len(f.changes))
+	for _, c := range f.changes[:covered] {
 		f.synced = c.apply(f.synced)
 	}
-	f.changes = nil
+	f.changes = f.changes[covered:]
 	return nil
 }
 
