@@ -35,9 +35,9 @@
 //
 // # Columns
 //
-// Values are counted in units of the column's decimal scale, in the way of the three in
-// column.go that gives them back exactly; what none gives back is an odd value. The units
-// are reduced by their first and by the greatest common divisor of their differences, and
+// Values are counted in units of the column's decimal scale, in the one of three ways
+// (units.go) that gives them back exactly; what it does not give back is an odd value. The
+// units are reduced by their first and by the greatest common divisor of their differences, and
 // become words in the way that takes the fewest bits:
 //
 //	offsets      the value less the lowest             gauges around a mean, bitmaps
