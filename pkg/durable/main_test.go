@@ -12,7 +12,7 @@ import (
 // seeds is how many random lives of a log the tests go through; more in a soak:
 //
 //	go test ./pkg/durable -run Seeds -seeds 50000
-var seeds = flag.Int("seeds", 1000, "random lives of a log to go through")
+var seeds = flag.Int("seeds", 500, "random lives of a log to go through")
 
 // TestMain fails when a test leaves goroutines behind: the package starts none.
 func TestMain(m *testing.M) {
