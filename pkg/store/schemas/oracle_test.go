@@ -273,7 +273,7 @@ func hasValue(ls labels.Labels, value string) (has bool) {
 }
 
 func TestSelectionsAreThoseOfBruteForce(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range uint64(60) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		w := newWorld(t, rnd)
 		loaded := reloaded(t, w.log)
@@ -291,7 +291,7 @@ func TestSelectionsAreThoseOfBruteForce(t *testing.T) {
 }
 
 func TestSelectionsAreThoseOfPrometheus(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(25) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		w := newWorld(t, rnd)
 		head := headOf(t, w)
