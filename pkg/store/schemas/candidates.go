@@ -1,6 +1,8 @@
 package schemas
 
 import (
+	"math"
+
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -31,7 +33,7 @@ func (r *run) candidates() (parts []*Part, any bool, err error) {
 		}
 		// To evaluate an expression on all values pays only if these are fewer
 		// than what else is to be looked at.
-		most := unlimited
+		most := math.MaxInt
 		if best != nil {
 			most = best.size
 		}

@@ -134,6 +134,7 @@ func (d *Dictionary) forgetHosts(gone map[*host]struct{}) {
 	all := make([]*host, 0, len(gone))
 	for h := range gone {
 		all = append(all, h)
+		h.shape.free = append(h.shape.free, h.slot)
 		shapes[h.shape] = struct{}{}
 		for i := range h.labels {
 			values[h.shape.values[i][h.value(i)]] = struct{}{}

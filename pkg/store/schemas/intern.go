@@ -68,7 +68,7 @@ const (
 	partBytes    = 170
 	familyBytes  = 32
 	schemaBytes  = 150
-	spanBytes    = 88
+	spanBytes    = 112
 	pointerBytes = 8
 )
 

@@ -3,7 +3,6 @@ package schemas
 import (
 	"context"
 	"encoding/binary"
-	"math"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -28,9 +27,13 @@ type run struct {
 	bySet   map[*schema]*plan
 	key     []byte // scratch
 
-	index map[*host]int32 // into picks; -1: not selected
-	picks []pick
-	steps int
+	// chosen has, by slot, the hosts that can be selected; nil if all of the shape can.
+	// index has, by slot, which of picks a host is, from 1; 0 is none yet. Hosts that
+	// are added meanwhile are left out.
+	chosen []*host
+	index  []int32
+	picks  []pick
+	steps  int
 }
 
 // pick is a host that is selected, with where its series are.
@@ -52,7 +55,7 @@ type found struct {
 func (d *Dictionary) newRun(ctx context.Context, sh *shape, ms []*matcher, mint, maxt int64) *run {
 	r := &run{ctx: ctx, d: d, shape: sh, mint: mint, maxt: maxt,
 		metrics: map[*metric]bool{}, matches: map[*list]*match{}, evals: map[*Part]*eval{},
-		plans: map[string]*plan{}, bySet: map[*schema]*plan{}, index: map[*host]int32{}}
+		plans: map[string]*plan{}, bySet: map[*schema]*plan{}}
 	for _, m := range ms {
 		if m.Name == labels.MetricName {
 			r.names = append(r.names, m)
@@ -66,13 +69,16 @@ func (d *Dictionary) newRun(ctx context.Context, sh *shape, ms []*matcher, mint,
 }
 
 // walk selects. It starts from whatever is fewest: the parts that can match, or the
-// hosts that can.
+// hosts that do.
 func (r *run) walk() error {
+	hosts, anyHost, err := r.hosts()
+	if err != nil || len(hosts) == 0 {
+		return err
+	}
 	parts, anyPart, err := r.candidates()
 	if err != nil {
 		return err
 	}
-	hosts, anyHost := r.hosts()
 	if anyPart {
 		return r.walkHosts(hosts, nil)
 	}
@@ -85,36 +91,26 @@ func (r *run) walk() error {
 			return err
 		}
 	}
-	schemas := capture(r.d, matching, func(p *Part) []*schema { return p.schemas })
-	named := 0
-	for _, ss := range schemas {
-		named += len(ss)
-	}
-	var order []*schema
-	evals := make(map[*schema][]*eval, named)
-	for i, ss := range schemas {
-		for _, s := range ss {
-			if evals[s] == nil {
-				order = append(order, s)
-			}
-			evals[s] = append(evals[s], r.evals[matching[i]])
-		}
-	}
+	order, evals := r.schemasOf(matching)
 	spans := capture(r.d, order, func(s *schema) []*Span { return s.spans })
+	total := 0
+	for _, ss := range spans {
+		total += len(ss)
+	}
 	if !anyHost {
-		total := 0
-		for _, ss := range spans {
-			total += len(ss)
-		}
-		// The spans of a host cost more: all parts of their schemas are looked at.
 		if len(hosts)*hostCost < total {
 			return r.walkHosts(hosts, evals)
 		}
+		r.chosen = make([]*host, len(r.index))
+		for _, h := range hosts {
+			r.chosen[h.slot] = h
+		}
 	}
+	r.picks = make([]pick, 0, min(total, len(hosts)))
 	for i, s := range order {
 		var p *plan
 		for _, span := range spans[i] {
-			if span.source.host.shape != r.shape || !r.during(span) {
+			if span.host.shape != r.shape || !r.during(span) {
 				continue
 			}
 			if p == nil {
@@ -128,19 +124,34 @@ func (r *run) walk() error {
 	return nil
 }
 
+// schemasOf are the schemas that name the parts, with the evaluations of them.
+func (r *run) schemasOf(parts []*Part) (order []*schema, evals map[*schema][]*eval) {
+	schemas := capture(r.d, parts, func(p *Part) []*schema { return p.schemas })
+	evals = map[*schema][]*eval{}
+	for i, ss := range schemas {
+		alone := []*eval{r.evals[parts[i]]}
+		for _, s := range ss {
+			if known := evals[s]; known == nil {
+				order = append(order, s)
+				evals[s] = alone
+			} else {
+				evals[s] = append(known[:len(known):len(known)], alone...)
+			}
+		}
+	}
+	return order, evals
+}
+
 // hostCost is how many spans of a schema can be looked at in the time that the spans of one
 // host take.
 const hostCost = 8
 
-// walkHosts goes through the spans of hosts. evals are those of the schemas that can
+// walkHosts goes through the spans of hosts that are selected. evals are those of the schemas that can
 // match, nil if any can.
 func (r *run) walkHosts(hosts []*host, evals map[*schema][]*eval) error {
-	for i, sources := range capture(r.d, hosts, func(h *host) []*Source { return h.sources }) {
+	for _, sources := range capture(r.d, hosts, func(h *host) []*Source { return h.sources }) {
 		if err := r.step(); err != nil {
 			return err
-		}
-		if !r.hostMatches(hosts[i]) {
-			continue
 		}
 		for _, spans := range capture(r.d, sources, func(s *Source) []*Span { return s.spans }) {
 			for _, span := range spans {
@@ -200,21 +211,24 @@ func (r *run) during(s *Span) bool { return s.from.Load() <= r.maxt && s.to.Load
 
 // take notes a span that overlaps the time, if its host is selected.
 func (r *run) take(s *Span, p *plan) error {
-	h := s.source.host
-	at, known := r.index[h]
-	switch {
-	case !known && !r.hostMatches(h):
-		r.index[h] = -1
-	case !known:
-		r.index[h] = int32(len(r.picks))
-		r.picks = append(r.picks, pick{host: h, span: s, plan: p})
-	case at >= 0:
-		was := &r.picks[at]
-		if was.more == nil {
-			was.more = []found{{was.span, was.plan}}
-		}
-		was.more = append(was.more, found{s, p})
+	h := s.host
+	if h.slot >= len(r.index) || (r.chosen != nil && r.chosen[h.slot] != h) {
+		return r.step()
 	}
+	at := r.index[h.slot]
+	if at == 0 {
+		r.picks = append(r.picks, pick{host: h, span: s, plan: p})
+		r.index[h.slot] = int32(len(r.picks))
+		return r.step()
+	}
+	was := &r.picks[at-1]
+	if was.host != h {
+		return r.step() // one of them is forgotten
+	}
+	if was.more == nil {
+		was.more = []found{{was.span, was.plan}}
+	}
+	was.more = append(was.more, found{s, p})
 	return r.step()
 }
 
@@ -235,11 +249,30 @@ func (r *run) step() error {
 	return nil
 }
 
-// hosts returns the hosts that can match by the best of the matchers that name
+// hosts returns the hosts that are selected; any is true if these are all of the shape.
+func (r *run) hosts() (hosts []*host, any bool, err error) {
+	hosts, any = r.likely()
+	if len(r.about) == 0 {
+		return hosts, any, nil
+	}
+	var selected []*host
+	for _, h := range hosts {
+		if r.hostMatches(h) {
+			selected = append(selected, h)
+		}
+		if err := r.step(); err != nil {
+			return nil, false, err
+		}
+	}
+	return selected, any && len(selected) == len(hosts), nil
+}
+
+// likely returns the hosts that can match by the best of the matchers that name
 // values; any is true if there is no such matcher, and the hosts are all of the shape.
-func (r *run) hosts() (hosts []*host, any bool) {
+func (r *run) likely() (hosts []*host, any bool) {
 	r.d.mu.RLock()
 	defer r.d.mu.RUnlock()
+	r.index = make([]int32, r.shape.slots)
 	hosts, any = r.shape.hosts, true
 	for i, m := range r.about {
 		if m.set == nil {
@@ -261,5 +294,3 @@ func (r *run) hosts() (hosts []*host, any bool) {
 	}
 	return hosts, any
 }
-
-const unlimited = math.MaxInt

@@ -68,24 +68,33 @@ func (d *Dictionary) AddSchema(record, encoded []byte) ([]byte, frame.SchemaID, 
 
 // shared names a metric of which two parts have the same series; "" if there is none.
 func (s *schema) shared() string {
-	owners := map[*metric][]*list{}
-	for _, p := range s.parts {
-		for _, f := range p.families {
-			owners[f.heading.metric] = append(owners[f.heading.metric], f.list)
+	owner := make(map[*metric]int, 16*len(s.parts)) // part, or -1 for several
+	var common []*metric
+	for i, p := range s.parts {
+		for k := range p.families {
+			m := p.families[k].heading.metric
+			if first, known := owner[m]; !known {
+				owner[m] = i
+			} else if first >= 0 && first != i {
+				owner[m] = -1
+				common = append(common, m)
+			}
 		}
 	}
-	for m, lists := range owners {
-		if len(lists) < 2 {
-			continue
-		}
+	for _, m := range common {
 		seen := map[string]struct{}{}
-		for _, l := range lists {
-			for _, own := range l.sets {
-				key := string(appendOwn(nil, own.labels()))
-				if _, twice := seen[key]; twice {
-					return m.name
+		for _, p := range s.parts {
+			for _, f := range p.families {
+				if f.heading.metric != m {
+					continue
 				}
-				seen[key] = struct{}{}
+				for _, own := range f.list.sets {
+					key := string(appendOwn(nil, own.labels()))
+					if _, twice := seen[key]; twice {
+						return m.name
+					}
+					seen[key] = struct{}{}
+				}
 			}
 		}
 	}

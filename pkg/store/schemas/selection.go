@@ -53,18 +53,11 @@ type Series struct {
 // may have samples from mint to maxt, inclusive. No matchers select everything. It
 // fails only with ctx.
 func (d *Dictionary) Select(ctx context.Context, mint, maxt model.Millis, matchers ...*labels.Matcher) (*Selection, error) {
-	d.mu.RLock()
-	shapes := d.shapes
-	d.mu.RUnlock()
-	ms := make([]*matcher, len(matchers))
-	for i, m := range matchers {
-		ms[i] = newMatcher(m)
-	}
 	sel := &Selection{series: -1}
-	for _, sh := range shapes {
-		r := d.newRun(ctx, sh, ms, int64(mint), int64(maxt))
-		if err := r.walk(); err != nil {
-			return nil, fmt.Errorf("schemas: select: %w", err)
+	var mixed mixture
+	err := d.eachRun(ctx, mint, maxt, matchers, func(r *run) error {
+		if err := r.walk(); err != nil || len(r.picks) == 0 {
+			return err
 		}
 		for i := range r.picks {
 			p := &r.picks[i]
@@ -72,48 +65,67 @@ func (d *Dictionary) Select(ctx context.Context, mint, maxt model.Millis, matche
 			p.first = sel.groups
 			sel.groups += len(p.plan.evals)
 		}
+		mixed.add(r)
 		if sel.picks == nil {
 			sel.picks = r.picks
 		} else {
 			sel.picks = append(sel.picks, r.picks...)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("schemas: select: %w", err)
 	}
-	sel.mixed = sel.isMixed()
+	sel.mixed = mixed.any()
 	return sel, nil
 }
 
-// isMixed: equal series of two shapes need a label of a part that has a name of the
-// other shape.
-func (s *Selection) isMixed() bool {
-	shapes := map[*shape]struct{}{}
-	var before *shape
-	for i := range s.picks {
-		if sh := s.picks[i].host.shape; sh != before {
-			shapes[sh], before = struct{}{}, sh
+// eachRun prepares a selection among the hosts of each shape.
+func (d *Dictionary) eachRun(ctx context.Context, mint, maxt model.Millis, matchers []*labels.Matcher, do func(*run) error) error {
+	d.mu.RLock()
+	shapes := d.shapes
+	d.mu.RUnlock()
+	ms := make([]*matcher, len(matchers))
+	for i, m := range matchers {
+		ms[i] = newMatcher(m)
+	}
+	for _, sh := range shapes {
+		if err := do(d.newRun(ctx, sh, ms, int64(mint), int64(maxt))); err != nil {
+			return err
 		}
 	}
-	if len(shapes) < 2 {
+	return nil
+}
+
+// mixture finds out whether two shapes may have an equal series. It takes a part's label that
+// has the name of the other shape's, or gets it by being renamed.
+type mixture struct{ runs []*run }
+
+func (m *mixture) add(r *run) { m.runs = append(m.runs, r) }
+
+func (m *mixture) any() (mixed bool) {
+	if len(m.runs) < 2 {
 		return false
 	}
-	foreign := map[string]struct{}{}
-	for sh := range shapes {
-		for _, name := range sh.names {
-			foreign[name] = struct{}{}
+	foreign := texts{}
+	for _, r := range m.runs {
+		for _, name := range r.shape.names {
+			foreign.add(name)
 		}
 	}
-	mixed := false
-	s.eachMatch(func(f *familyMatch) {
-		for _, n := range f.match.list.names {
-			_, has := foreign[n.name]
-			mixed = mixed || has
-		}
-		// A label that is renamed can get such a name as well.
-		mixed = mixed || f.own != nil
-	})
+	for _, r := range m.runs {
+		r.eachMatch(func(f *familyMatch) {
+			for _, n := range f.match.list.names {
+				_, has := foreign[n.name]
+				mixed = mixed || has
+			}
+			mixed = mixed || f.own != nil
+		})
+	}
 	return mixed
 }
 
-// Everything is a time that contains all others, for Select.
+// All times.
 const (
 	MinTime = model.Millis(math.MinInt64)
 	MaxTime = model.Millis(math.MaxInt64)

@@ -42,6 +42,7 @@ type host struct {
 	hash    uint64
 	labels  []labels.Label // sorted
 	shape   *shape
+	slot    int       // tells it from the other hosts of its shape; used again when it is forgotten
 	sources []*Source // grows at its end, or is replaced
 }
 
@@ -50,6 +51,8 @@ type shape struct {
 	names  []string // sorted
 	values []map[string]*hostValue
 	hosts  []*host // grows at its end, or is replaced
+	slots  int     // how many were given out
+	free   []int   // of them are not in use; guarded by writing
 }
 
 // hostValue is a value of a host label, with the hosts that have it.
@@ -173,6 +176,12 @@ func (d *Dictionary) addHost(ls labels.Labels) (*host, error) {
 	h.shape, h.hash, h.next = sh, hash, d.hosts[hash]
 	d.hosts[hash] = h
 	sh.hosts = append(sh.hosts, h)
+	if n := len(sh.free); n > 0 {
+		h.slot, sh.free = sh.free[n-1], sh.free[:n-1]
+	} else {
+		h.slot = sh.slots
+		sh.slots++
+	}
 	for i := range h.labels {
 		l := &h.labels[i]
 		l.Name = sh.names[i]

@@ -17,6 +17,7 @@ type stay struct {
 
 // Span is a time in which a stream had a schema, pauses included.
 type Span struct {
+	host   *host // of source
 	source *Source
 	stay
 	pause    int64 // Config.Pause in milliseconds
@@ -90,7 +91,7 @@ func (d *Dictionary) use(s *Source, want stay, from, to int64) (span *Span, fres
 	if err := d.roomForSpans(s, 1); err != nil {
 		return nil, false, err
 	}
-	span = &Span{source: s, stay: want, pause: d.config.Pause.Milliseconds()}
+	span = &Span{host: s.host, source: s, stay: want, pause: d.config.Pause.Milliseconds()}
 	span.from.Store(from)
 	span.to.Store(to)
 	d.spans++

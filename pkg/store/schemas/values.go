@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -10,89 +11,217 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
-// LabelNames are the names of all labels of the series that Select selects, sorted.
+// texts is a set of names or values.
+type texts map[string]struct{}
+
+func (t texts) add(text string) { t[text] = struct{}{} }
+
+func (t texts) sorted() []string { return slices.Sorted(maps.Keys(t)) }
+
+// LabelNames are the names of all labels of the series that Select selects, sorted. It
+// fails only with ctx.
 func (d *Dictionary) LabelNames(ctx context.Context, mint, maxt model.Millis, matchers ...*labels.Matcher) ([]string, error) {
-	sel, err := d.Select(ctx, mint, maxt, matchers...)
-	if err != nil {
-		return nil, err
-	}
-	names := map[string]struct{}{}
-	for i := range sel.picks {
-		for _, l := range sel.picks[i].host.labels {
-			names[l.Name] = struct{}{}
-		}
-	}
-	sel.eachMatch(func(f *familyMatch) {
-		names[labels.MetricName] = struct{}{}
-		for _, own := range f.own {
-			for _, l := range own {
-				names[l.Name] = struct{}{}
+	names := texts{}
+	err := d.eachRun(ctx, mint, maxt, matchers, func(r *run) error {
+		if lists, found, err := r.whole(); err != nil || found {
+			for l := range lists {
+				names.addNames(l, r.shape)
 			}
+			return err
 		}
-		f.eachPair(func(p *pair) { names[p.name.name] = struct{}{} })
+		if err := r.walk(); err != nil {
+			return err
+		}
+		if len(r.picks) == 0 {
+			return nil
+		}
+		names.add(labels.MetricName)
+		for _, name := range r.shape.names {
+			names.add(name)
+		}
+		r.eachMatch(func(f *familyMatch) {
+			for _, own := range f.own {
+				for _, l := range own {
+					names.add(l.Name)
+				}
+			}
+			f.eachPair(func(p *pair) { names.add(p.name.name) })
+		})
+		return nil
 	})
-	return slices.Sorted(maps.Keys(names)), nil
+	if err != nil {
+		return nil, fmt.Errorf("schemas: label names: %w", err)
+	}
+	return names.sorted(), nil
 }
 
-// LabelValues are the values of a label of the series that Select selects, sorted.
+// LabelValues are the values of a label of the series that Select selects, sorted. It
+// fails only with ctx.
 func (d *Dictionary) LabelValues(ctx context.Context, mint, maxt model.Millis, name string, matchers ...*labels.Matcher) ([]string, error) {
-	sel, err := d.Select(ctx, mint, maxt, matchers...)
-	if err != nil {
-		return nil, err
-	}
-	values := map[string]struct{}{}
-	for i := range sel.picks {
-		h := sel.picks[i].host
-		if k := h.shape.find(name); k >= 0 {
-			values[h.value(k)] = struct{}{}
+	values := texts{}
+	err := d.eachRun(ctx, mint, maxt, matchers, func(r *run) error {
+		k := r.shape.find(name)
+		if k >= 0 && len(r.own)+len(r.names) == 0 {
+			return r.eachHost(func(h *host, _ []*Span) { values.add(h.value(k)) })
 		}
+		if lists, found, err := r.whole(); err != nil || found {
+			for l, metrics := range lists {
+				values.addValues(l, metrics, name)
+			}
+			return err
+		}
+		if err := r.walk(); err != nil {
+			return err
+		}
+		switch {
+		case k >= 0:
+			for i := range r.picks {
+				values.add(r.picks[i].host.value(k))
+			}
+		case name == labels.MetricName:
+			for e := range r.used() {
+				for _, f := range e.families {
+					values.add(f.heading.metric.name)
+				}
+			}
+		default:
+			r.eachMatch(func(f *familyMatch) { f.eachValue(name, values.add) })
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("schemas: values of label %q: %w", name, err)
 	}
-	if name == labels.MetricName {
-		for e := range sel.evals() {
-			for _, f := range e.families {
-				values[f.heading.metric.name] = struct{}{}
+	return values.sorted(), nil
+}
+
+// eachHost visits the hosts that are selected and have spans in the time.
+func (r *run) eachHost(visit func(*host, []*Span)) error {
+	hosts, _, err := r.hosts()
+	if err != nil {
+		return err
+	}
+	sources := capture(r.d, hosts, func(h *host) []*Source { return h.sources })
+	for i, h := range hosts {
+		for _, spans := range capture(r.d, sources[i], func(s *Source) []*Span { return s.spans }) {
+			if slices.ContainsFunc(spans, r.during) {
+				visit(h, spans)
 			}
 		}
-		return slices.Sorted(maps.Keys(values)), nil
+		if err := r.step(); err != nil {
+			return err
+		}
 	}
-	sel.eachMatch(func(f *familyMatch) {
-		for _, own := range f.own {
-			for _, l := range own {
-				if l.Name == name {
-					values[l.Value] = struct{}{}
+	return nil
+}
+
+// whole is for selections of whole hosts, whose parts need no evaluation: it returns
+// the lists that they have, each with the metrics that have it. found is false when
+// matchers tell series of a host apart, or labels would have to be renamed.
+func (r *run) whole() (lists map[*list]map[*metric]struct{}, found bool, err error) {
+	if len(r.own)+len(r.names) > 0 {
+		return nil, false, nil
+	}
+	lists, found = map[*list]map[*metric]struct{}{}, true
+	schemas, parts := map[*schema]struct{}{}, map[*Part]struct{}{}
+	err = r.eachHost(func(_ *host, spans []*Span) {
+		for _, span := range spans {
+			if _, seen := schemas[span.schema]; seen || !r.during(span) {
+				continue
+			}
+			schemas[span.schema] = struct{}{}
+			for _, p := range span.schema.parts {
+				if _, seen := parts[p]; !seen {
+					parts[p] = struct{}{}
+					found = found && r.unpack(p, lists)
 				}
 			}
 		}
-		f.eachPair(func(p *pair) {
-			if p.name.name == name {
-				values[p.value] = struct{}{}
-			}
-		})
 	})
-	return slices.Sorted(maps.Keys(values)), nil
+	return lists, found, err
 }
 
-// evals are the distinct evaluations of a selection.
-func (s *Selection) evals() map[*eval]struct{} {
+// unpack adds the lists of a part; false if labels in it are renamed.
+func (r *run) unpack(p *Part, lists map[*list]map[*metric]struct{}) bool {
+	for _, f := range p.families {
+		metrics := lists[f.list]
+		if metrics == nil {
+			if slices.ContainsFunc(f.list.names, func(n *labelName) bool { return r.shape.find(n.name) >= 0 }) {
+				return false
+			}
+			metrics = make(map[*metric]struct{}, 1)
+			lists[f.list] = metrics
+		}
+		metrics[f.heading.metric] = struct{}{}
+	}
+	return true
+}
+
+// addNames adds the names of all labels that the series of a list have.
+func (t texts) addNames(l *list, sh *shape) {
+	t.add(labels.MetricName)
+	for _, name := range sh.names {
+		t.add(name)
+	}
+	for _, n := range l.names {
+		if !l.blank || slices.ContainsFunc(l.sets, func(s *set) bool { return s.has(n.name) }) {
+			t.add(n.name)
+		}
+	}
+}
+
+// addValues adds the values of a label that the series of a list have.
+func (t texts) addValues(l *list, metrics map[*metric]struct{}, name string) {
+	if name == labels.MetricName {
+		for m := range metrics {
+			t.add(m.name)
+		}
+		return
+	}
+	if !slices.ContainsFunc(l.names, func(n *labelName) bool { return n.name == name }) {
+		return
+	}
+	for _, s := range l.sets {
+		for _, p := range s.pairs {
+			if p.name.name == name && p.value != "" {
+				t.add(p.value)
+			}
+		}
+	}
+}
+
+func (s *set) has(name string) bool {
+	return slices.ContainsFunc(s.pairs, func(p *pair) bool { return p.name.name == name && p.value != "" })
+}
+
+// used are the evaluations that hosts have: of a part that was evaluated all
+// hosts may be out of the selection.
+func (r *run) used() map[*eval]struct{} {
 	plans := map[*plan]struct{}{}
 	evals := map[*eval]struct{}{}
-	for i := range s.picks {
-		p := s.picks[i].plan
+	note := func(p *plan) {
 		if _, seen := plans[p]; seen {
-			continue
+			return
 		}
 		plans[p] = struct{}{}
 		for _, e := range p.evals {
 			evals[e] = struct{}{}
 		}
 	}
+	for i := range r.picks {
+		p := &r.picks[i]
+		note(p.plan)
+		for _, f := range p.more {
+			note(f.plan)
+		}
+	}
 	return evals
 }
 
 // eachMatch visits what is selected of every list once.
-func (s *Selection) eachMatch(visit func(f *familyMatch)) {
+func (r *run) eachMatch(visit func(f *familyMatch)) {
 	seen := map[*match]struct{}{}
-	for e := range s.evals() {
+	for e := range r.used() {
 		for i := range e.families {
 			f := &e.families[i]
 			if _, twice := seen[f.match]; !twice {
@@ -101,6 +230,25 @@ func (s *Selection) eachMatch(visit func(f *familyMatch)) {
 			}
 		}
 	}
+}
+
+// eachValue visits the values of a label of what is selected.
+func (f *familyMatch) eachValue(name string, visit func(string)) {
+	for _, own := range f.own {
+		for _, l := range own {
+			if l.Name == name {
+				visit(l.Value)
+			}
+		}
+	}
+	if f.own != nil || !slices.ContainsFunc(f.match.list.names, func(n *labelName) bool { return n.name == name }) {
+		return
+	}
+	f.eachPair(func(p *pair) {
+		if p.name.name == name {
+			visit(p.value)
+		}
+	})
 }
 
 // eachPair visits the labels with values of what is selected, unless they are renamed.
