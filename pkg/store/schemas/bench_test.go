@@ -420,3 +420,43 @@ func BenchmarkChurn(b *testing.B) {
 		runtime.KeepAlive(head)
 	})
 }
+
+// BenchmarkExtend is what every frame costs.
+func BenchmarkExtend(b *testing.B) {
+	d := newBook(b)
+	span := d.use(d.source(1, "instance", "a"), 1, d.schema(d.part(simplePart("c", "up", nil))), 0)
+	b.ResetTimer()
+	for i := range b.N {
+		if !span.Extend(model.Millis(i)) {
+			b.Fatal("not taken")
+		}
+	}
+}
+
+// BenchmarkLoad is a start from a snapshot.
+func BenchmarkLoad(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		hosts int
+		own   bool
+	}{{"same", 10_000, false}, {"devices", 200, true}, {"devices", 2000, true}} {
+		var log [][]byte
+		size := 0
+		newFleet(b, c.hosts, c.own).Snapshot(func(record []byte) error {
+			log = append(log, append([]byte(nil), record...))
+			size += len(record)
+			return nil
+		})
+		b.Run(fmt.Sprintf("%s/hosts=%d", c.name, c.hosts), func(b *testing.B) {
+			for range b.N {
+				d := New(DefaultConfig())
+				for _, record := range log {
+					if err := d.Load(record); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(size)/float64(c.hosts), "log-B/host")
+		})
+	}
+}

@@ -79,7 +79,11 @@ func newWorld(t testing.TB, rnd *rand.Rand) *world {
 		w.keep(record, nil)
 		schemas = append(schemas, known{id, ps})
 	}
-	for worker := range 1 + rnd.IntN(12) {
+	workers := 1 + rnd.IntN(12)
+	if rnd.IntN(5) == 0 {
+		workers = 100 // some matchers select few of many
+	}
+	for worker := range workers {
 		var ls []string
 		for _, name := range pick1(rnd, hostKinds) {
 			ls = append(ls, name, pick1(rnd, labelValues[1:]))

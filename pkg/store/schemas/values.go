@@ -23,7 +23,7 @@ func (t texts) sorted() []string { return slices.Sorted(maps.Keys(t)) }
 func (d *Dictionary) LabelNames(ctx context.Context, mint, maxt model.Millis, matchers ...*labels.Matcher) ([]string, error) {
 	names := texts{}
 	err := d.eachRun(ctx, mint, maxt, matchers, func(r *run) error {
-		if lists, found, err := r.whole(); err != nil || found {
+		if lists, found, err := r.wholeLists(); err != nil || found {
 			for l := range lists {
 				names.addNames(l, r.shape)
 			}
@@ -64,9 +64,12 @@ func (d *Dictionary) LabelValues(ctx context.Context, mint, maxt model.Millis, n
 		if k >= 0 && len(r.own)+len(r.names) == 0 {
 			return r.eachHost(func(h *host, _ []*Span) { values.add(h.value(k)) })
 		}
-		if lists, found, err := r.whole(); err != nil || found {
-			for l, metrics := range lists {
-				values.addValues(l, metrics, name)
+		if name == labels.MetricName && len(r.own)+len(r.names) == 0 {
+			return r.wholeMetrics(func(m *metric) { values.add(m.name) })
+		}
+		if lists, found, err := r.wholeLists(); err != nil || found {
+			for l := range lists {
+				values.addValues(l, name)
 			}
 			return err
 		}
@@ -115,16 +118,11 @@ func (r *run) eachHost(visit func(*host, []*Span)) error {
 	return nil
 }
 
-// whole is for selections of whole hosts, whose parts need no evaluation: it returns
-// the lists that they have, each with the metrics that have it. found is false when
-// matchers tell series of a host apart, or labels would have to be renamed.
-func (r *run) whole() (lists map[*list]map[*metric]struct{}, found bool, err error) {
-	if len(r.own)+len(r.names) > 0 {
-		return nil, false, nil
-	}
-	lists, found = map[*list]map[*metric]struct{}{}, true
+// wholeParts visits the parts of hosts that are selected as a whole: that takes no
+// evaluation.
+func (r *run) wholeParts(visit func(*Part)) error {
 	schemas, parts := map[*schema]struct{}{}, map[*Part]struct{}{}
-	err = r.eachHost(func(_ *host, spans []*Span) {
+	return r.eachHost(func(_ *host, spans []*Span) {
 		for _, span := range spans {
 			if _, seen := schemas[span.schema]; seen || !r.during(span) {
 				continue
@@ -133,28 +131,49 @@ func (r *run) whole() (lists map[*list]map[*metric]struct{}, found bool, err err
 			for _, p := range span.schema.parts {
 				if _, seen := parts[p]; !seen {
 					parts[p] = struct{}{}
-					found = found && r.unpack(p, lists)
+					visit(p)
 				}
 			}
 		}
 	})
-	return lists, found, err
 }
 
-// unpack adds the lists of a part; false if labels in it are renamed.
-func (r *run) unpack(p *Part, lists map[*list]map[*metric]struct{}) bool {
-	for _, f := range p.families {
-		metrics := lists[f.list]
-		if metrics == nil {
-			if slices.ContainsFunc(f.list.names, func(n *labelName) bool { return r.shape.find(n.name) >= 0 }) {
-				return false
+// wholeMetrics visits the metrics of hosts that are selected as a whole.
+func (r *run) wholeMetrics(visit func(*metric)) error {
+	headings := map[*heading]struct{}{}
+	return r.wholeParts(func(p *Part) {
+		for i := range p.families {
+			h := p.families[i].heading
+			if _, seen := headings[h]; !seen {
+				headings[h] = struct{}{}
+				visit(h.metric)
 			}
-			metrics = make(map[*metric]struct{}, 1)
-			lists[f.list] = metrics
 		}
-		metrics[f.heading.metric] = struct{}{}
+	})
+}
+
+// wholeLists returns the lists of hosts that are selected as a whole. found is false
+// when matchers tell series of a host apart, or labels would have to be renamed.
+func (r *run) wholeLists() (lists map[*list]struct{}, found bool, err error) {
+	if len(r.own)+len(r.names) > 0 {
+		return nil, false, nil
 	}
-	return true
+	lists, found = map[*list]struct{}{}, true
+	err = r.wholeParts(func(p *Part) {
+		var before *list
+		for i := range p.families {
+			l := p.families[i].list
+			if l == before {
+				continue
+			}
+			before = l
+			if _, seen := lists[l]; !seen {
+				lists[l] = struct{}{}
+				found = found && !slices.ContainsFunc(l.names, func(n *labelName) bool { return r.shape.find(n.name) >= 0 })
+			}
+		}
+	})
+	return lists, found, err
 }
 
 // addNames adds the names of all labels that the series of a list have.
@@ -171,13 +190,7 @@ func (t texts) addNames(l *list, sh *shape) {
 }
 
 // addValues adds the values of a label that the series of a list have.
-func (t texts) addValues(l *list, metrics map[*metric]struct{}, name string) {
-	if name == labels.MetricName {
-		for m := range metrics {
-			t.add(m.name)
-		}
-		return
-	}
+func (t texts) addValues(l *list, name string) {
 	if !slices.ContainsFunc(l.names, func(n *labelName) bool { return n.name == name }) {
 		return
 	}
