@@ -280,7 +280,7 @@ func hasValue(ls labels.Labels, value string) (has bool) {
 }
 
 func TestSelectionsAreThoseOfBruteForce(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		w := newWorld(t, rnd)
 		loaded := reloaded(t, w.log)
@@ -301,7 +301,7 @@ func TestSelectionsAreThoseOfBruteForce(t *testing.T) {
 }
 
 func TestSelectionsAreThoseOfPrometheus(t *testing.T) {
-	for seed := range uint64(25) {
+	for seed := range uint64(15) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		w := newWorld(t, rnd)
 		head := headOf(t, w)

@@ -149,19 +149,14 @@ const hostCost = 8
 // walkHosts goes through the spans of hosts that are selected. evals are those of the schemas that can
 // match, nil if any can.
 func (r *run) walkHosts(hosts []*host, evals map[*schema][]*eval) error {
-	for _, sources := range capture(r.d, hosts, func(h *host) []*Source { return h.sources }) {
-		if err := r.step(); err != nil {
-			return err
-		}
-		for _, spans := range capture(r.d, sources, func(s *Source) []*Span { return s.spans }) {
-			for _, span := range spans {
-				if !r.during(span) {
-					continue
-				}
-				if p := r.planOf(span.schema, evals); p != nil {
-					if err := r.take(span, p); err != nil {
-						return err
-					}
+	for _, spans := range capture(r.d, hosts, (*host).spans) {
+		for _, span := range spans {
+			if !r.during(span) {
+				continue
+			}
+			if p := r.planOf(span.schema, evals); p != nil {
+				if err := r.take(span, p); err != nil {
+					return err
 				}
 			}
 		}

@@ -104,18 +104,27 @@ func (r *run) eachHost(visit func(*host, []*Span)) error {
 	if err != nil {
 		return err
 	}
-	sources := capture(r.d, hosts, func(h *host) []*Source { return h.sources })
-	for i, h := range hosts {
-		for _, spans := range capture(r.d, sources[i], func(s *Source) []*Span { return s.spans }) {
-			if slices.ContainsFunc(spans, r.during) {
-				visit(h, spans)
-			}
+	for i, spans := range capture(r.d, hosts, (*host).spans) {
+		if slices.ContainsFunc(spans, r.during) {
+			visit(hosts[i], spans)
 		}
 		if err := r.step(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// spans are those of all sources. Called with mu held.
+func (h *host) spans() []*Span {
+	if len(h.sources) == 1 {
+		return h.sources[0].spans
+	}
+	var all []*Span
+	for _, s := range h.sources {
+		all = append(all, s.spans...)
+	}
+	return all
 }
 
 // wholeParts visits the parts of hosts that are selected as a whole: that takes no
