@@ -59,10 +59,11 @@ func (d *Dictionary) LabelNames(ctx context.Context, mint, maxt model.Millis, ma
 // fails only with ctx.
 func (d *Dictionary) LabelValues(ctx context.Context, mint, maxt model.Millis, name string, matchers ...*labels.Matcher) ([]string, error) {
 	values := texts{}
+	var ofHosts []string // one for each host, often in order already
 	err := d.eachRun(ctx, mint, maxt, matchers, func(r *run) error {
 		k := r.shape.find(name)
 		if k >= 0 && len(r.own)+len(r.names) == 0 {
-			return r.eachHost(func(h *host, _ []*Span) { values.add(h.value(k)) })
+			return r.eachHost(func(h *host, _ []*Span) { ofHosts = append(ofHosts, h.value(k)) })
 		}
 		if name == labels.MetricName && len(r.own)+len(r.names) == 0 {
 			return r.wholeMetrics(func(m *metric) { values.add(m.name) })
@@ -79,7 +80,7 @@ func (d *Dictionary) LabelValues(ctx context.Context, mint, maxt model.Millis, n
 		switch {
 		case k >= 0:
 			for i := range r.picks {
-				values.add(r.picks[i].host.value(k))
+				ofHosts = append(ofHosts, r.picks[i].host.value(k))
 			}
 		case name == labels.MetricName:
 			for e := range r.used() {
@@ -95,7 +96,9 @@ func (d *Dictionary) LabelValues(ctx context.Context, mint, maxt model.Millis, n
 	if err != nil {
 		return nil, fmt.Errorf("schemas: values of label %q: %w", name, err)
 	}
-	return values.sorted(), nil
+	all := slices.AppendSeq(ofHosts, maps.Keys(values))
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 // eachHost visits the hosts that are selected and have spans in the time.
