@@ -9,7 +9,7 @@ import (
 
 // Config bounds what strangers can make grow.
 type Config struct {
-	// Bytes is about how much memory parts, schemas and spans may take. More:
+	// Bytes is about how much memory all of it may take. More:
 	// more kinds of hosts and more changes fit into the retention. Less: a
 	// worker that changes its schema with every frame is refused sooner.
 	Bytes model.Bytes `toml:"bytes"`

@@ -18,7 +18,7 @@ type Dictionary struct {
 	lists   map[uint64]*list // by hash, chained
 	numbers map[uint32]*Source
 	last    uint32 // number given out last
-	bytes   int64  // about how much memory parts, schemas and spans take
+	bytes   int64  // about how much memory all of it takes
 	spans   int
 
 	// mu guards the rest: the maps, and the growing lists of all that is
@@ -85,7 +85,7 @@ type Stats struct {
 	Parts, Schemas, Sources, Spans int
 	// Lists and Sets of labels, and Metrics: what parts share.
 	Lists, Sets, Metrics int
-	// Bytes is about how much memory parts, schemas and spans take.
+	// Bytes is about how much memory all of it takes.
 	Bytes int64
 }
 

@@ -106,6 +106,7 @@ func (d *Dictionary) forgetSources() int {
 			continue
 		}
 		s.gone = true
+		d.bytes -= s.bytes
 		gone = append(gone, s)
 		hosts[s.host] = struct{}{}
 	}

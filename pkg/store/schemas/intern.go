@@ -62,13 +62,15 @@ const (
 	metricBytes  = 120
 	headingBytes = 88
 	nameBytes    = 200
-	pairBytes    = 120
-	setBytes     = 80
-	listBytes    = 150
+	pairBytes    = 150
+	setBytes     = 110
+	listBytes    = 190
 	partBytes    = 170
 	familyBytes  = 32
 	schemaBytes  = 150
 	spanBytes    = 112
+	sourceBytes  = 320
+	labelBytes   = 130 // of a host
 	pointerBytes = 8
 )
 

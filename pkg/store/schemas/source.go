@@ -20,6 +20,7 @@ type Source struct {
 	worker model.WorkerID
 	host   *host
 	number uint32
+	bytes  int64
 
 	spans  []*Span        // guarded by mu, grows at its end, or is replaced
 	latest map[stay]*Span // of each stream and schema; nil while there are few spans; guarded by writing
@@ -97,6 +98,9 @@ func (d *Dictionary) addSource(number uint32, worker model.WorkerID, hostLabels 
 	if len(d.sources) >= d.config.Sources {
 		return nil, &LimitError{"sources", int64(d.config.Sources)}
 	}
+	if d.bytes+costOf(hostLabels) > int64(d.config.Bytes) {
+		return nil, &LimitError{"bytes", int64(d.config.Bytes)}
+	}
 	h := d.findHost(hostLabels)
 	if h == nil {
 		var err error
@@ -104,7 +108,8 @@ func (d *Dictionary) addSource(number uint32, worker model.WorkerID, hostLabels 
 			return nil, err
 		}
 	}
-	s := &Source{worker: worker, host: h, number: number}
+	s := &Source{worker: worker, host: h, number: number, bytes: costOf(hostLabels)}
+	d.bytes += s.bytes
 	d.numbers[number] = s
 	d.last = max(d.last, number)
 	d.mu.Lock()
@@ -112,6 +117,13 @@ func (d *Dictionary) addSource(number uint32, worker model.WorkerID, hostLabels 
 	d.sources[sourceKey{worker, h}] = s
 	h.sources = append(h.sources, s)
 	return s, nil
+}
+
+// costOf is about how many bytes a source takes.
+func costOf(hostLabels labels.Labels) int64 {
+	cost := int64(sourceBytes)
+	hostLabels.Range(func(l labels.Label) { cost += labelBytes + int64(len(l.Value)) })
+	return cost
 }
 
 func checkHost(worker model.WorkerID, ls labels.Labels) error {
