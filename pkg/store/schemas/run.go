@@ -127,7 +127,11 @@ func (r *run) walk() error {
 // schemasOf are the schemas that name the parts, with the evaluations of them.
 func (r *run) schemasOf(parts []*Part) (order []*schema, evals map[*schema][]*eval) {
 	schemas := capture(r.d, parts, func(p *Part) []*schema { return p.schemas })
-	evals = map[*schema][]*eval{}
+	most := 0 // a schema that names many of the parts is the usual case
+	for _, ss := range schemas {
+		most = max(most, len(ss))
+	}
+	order, evals = make([]*schema, 0, most), make(map[*schema][]*eval, most)
 	for i, ss := range schemas {
 		alone := []*eval{r.evals[parts[i]]}
 		for _, s := range ss {
