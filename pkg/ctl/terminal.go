@@ -14,10 +14,10 @@ import (
 
 // Terminal is somebody who can be asked.
 type Terminal interface {
-	// Ask shows a prompt and returns the line that was typed.
-	Ask(ctx context.Context, prompt string) (string, error)
+	// Ask asks a question and returns the line that was typed.
+	Ask(ctx context.Context, question string) (string, error)
 	// Secret is Ask for what nobody shall read over a shoulder.
-	Secret(ctx context.Context, prompt string) (string, error)
+	Secret(ctx context.Context, question string) (string, error)
 }
 
 // maxLine bounds a line that is read, in bytes.
@@ -49,12 +49,12 @@ type tty struct {
 	out io.Writer
 }
 
-func (t tty) Ask(ctx context.Context, prompt string) (string, error) {
-	fmt.Fprint(t.out, prompt)
+func (t tty) Ask(ctx context.Context, question string) (string, error) {
+	fmt.Fprint(t.out, question)
 	return readLine(ctx, t.in)
 }
 
-func (t tty) Secret(ctx context.Context, prompt string) (string, error) {
+func (t tty) Secret(ctx context.Context, question string) (string, error) {
 	fd := int(t.in.Fd())
 	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
@@ -71,7 +71,7 @@ func (t tty) Secret(ctx context.Context, prompt string) (string, error) {
 		_ = unix.IoctlSetTermios(fd, unix.TCSETS, was)
 		fmt.Fprintln(t.out) // the line's end was not echoed either
 	}()
-	fmt.Fprint(t.out, prompt)
+	fmt.Fprint(t.out, question)
 	return readLine(ctx, t.in)
 }
 
@@ -103,7 +103,7 @@ func readLine(ctx context.Context, in io.Reader) (string, error) {
 
 // password asks whoever sits at the terminal, without echo, or takes the first
 // line of standard input. A new one is asked for twice.
-func (c *command) password(ctx context.Context, prompt string, isNew bool) (string, error) {
+func (c *command) password(ctx context.Context, question string, isNew bool) (string, error) {
 	who := c.terminal()
 	if who == nil {
 		text, err := readLine(ctx, c.In)
@@ -115,7 +115,7 @@ func (c *command) password(ctx context.Context, prompt string, isNew bool) (stri
 		}
 		return text, nil
 	}
-	text, err := who.Secret(ctx, prompt+": ")
+	text, err := who.Secret(ctx, question+": ")
 	switch {
 	case errors.Is(err, io.EOF) || err == nil && text == "":
 		return "", errors.New("no password given")
@@ -124,7 +124,7 @@ func (c *command) password(ctx context.Context, prompt string, isNew bool) (stri
 	case !isNew:
 		return text, nil
 	}
-	again, err := who.Secret(ctx, prompt+", once more: ")
+	again, err := who.Secret(ctx, question+", once more: ")
 	if err != nil {
 		return "", fmt.Errorf("read password: %w", err)
 	}

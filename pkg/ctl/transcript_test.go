@@ -76,15 +76,15 @@ type typist struct {
 	screen *bytes.Buffer
 }
 
-func (p *typist) Ask(_ context.Context, prompt string) (string, error) {
+func (p *typist) Ask(_ context.Context, question string) (string, error) {
 	line, err := p.next()
-	fmt.Fprintf(p.screen, "%s< %s\n", prompt, line)
+	fmt.Fprintf(p.screen, "%s< %s\n", question, line)
 	return line, err
 }
 
-func (p *typist) Secret(_ context.Context, prompt string) (string, error) {
+func (p *typist) Secret(_ context.Context, question string) (string, error) {
 	line, err := p.next()
-	fmt.Fprintf(p.screen, "%s< %s\n", prompt, strings.Repeat("*", min(len(line), 3)))
+	fmt.Fprintf(p.screen, "%s< %s\n", question, strings.Repeat("*", min(len(line), 3)))
 	return line, err
 }
 
