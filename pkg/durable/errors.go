@@ -3,6 +3,7 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"syscall"
 )
 
@@ -20,6 +21,9 @@ var (
 	ErrDisk = errors.New("disk error")
 	// ErrTooLarge says that a record has more than MaxRecord bytes.
 	ErrTooLarge = fmt.Errorf("record of more than %d bytes", MaxRecord)
+	// ErrDropped says that no record of that index is there: it was dropped, or never
+	// was.
+	ErrDropped = errors.New("record is not there")
 	// ErrClosed says that the log was closed.
 	ErrClosed = errors.New("log is closed")
 )
@@ -60,6 +64,15 @@ type Damage struct {
 	// Aside is the path of the file to which the bytes were moved, "" if they are
 	// where they were.
 	Aside string
+}
+
+// Damaged describes a record that is unharmed, and of no use to whoever reads it,
+// as damage.
+func (l *Log) Damaged(r Record, why string) *Damage {
+	return &Damage{
+		File: filepath.Join(l.dir, segmentName(r.At.Segment)), Offset: r.At.Offset, Length: int64(headSize + len(r.Data)),
+		Why: why, Lost: Range{r.Index, r.Index + 1},
+	}
 }
 
 func (d *Damage) Error() string {

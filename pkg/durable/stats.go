@@ -26,3 +26,10 @@ func (l *Log) Stats() Stats {
 	s.Oldest, s.Next, s.Synced = l.oldestLocked(), l.next, l.synced
 	return s
 }
+
+// Size is how many bytes all segments have, as Stats says.
+func (l *Log) Size() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.older + l.tail.end()
+}

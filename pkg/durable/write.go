@@ -43,6 +43,20 @@ func (l *Log) flush() error {
 	return nil
 }
 
+// Rotate syncs, and begins a new segment, unless the last one has no record: then
+// DropThrough can take all that is there now. Errors are those of Sync.
+func (l *Log) Rotate() error {
+	l.writer.Lock()
+	defer l.writer.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	if l.next == l.last().first {
+		return l.commit()
+	}
+	return l.rotate()
+}
+
 // rotate begins a new segment when the last one is full.
 func (l *Log) rotate() error {
 	if err := l.commit(); err != nil && !l.fresh {

@@ -84,42 +84,76 @@ func AppendRecord(dst []byte, r Record) []byte {
 //
 // What the payload holds is not looked at.
 func ParseRecord(b []byte) (r Record, n int, err error) {
+	r, body, end, err := openRecord(b)
+	if err != nil {
+		return Record{}, 0, err
+	}
+	n = end + checksumSize
+	if want, got := binary.LittleEndian.Uint32(b[end:]), checksum(b[:end]); got != want {
+		return Record{}, 0, fmt.Errorf("record of %d bytes: CRC-32C %08x, want %08x: %w", n, got, want, ErrChecksum)
+	}
+	if err := r.read(b, body, end); err != nil {
+		return Record{}, 0, err
+	}
+	return r, n, nil
+}
+
+// PeekRecord is ParseRecord for bytes that were checked before: it does not
+// compute the checksum. b is one whole record.
+func PeekRecord(b []byte) (r Record, err error) {
+	r, body, end, err := openRecord(b)
+	if err != nil {
+		return Record{}, err
+	}
+	if end+checksumSize != len(b) {
+		return Record{}, fmt.Errorf("record of %d bytes in %d: %w", end+checksumSize, len(b), ErrMalformed)
+	}
+	if err := r.read(b, body, end); err != nil {
+		return Record{}, err
+	}
+	return r, nil
+}
+
+// openRecord reads kind and length: the body of the record is b[body:end], and the
+// checksum follows.
+func openRecord(b []byte) (r Record, body, end int, err error) {
 	if len(b) == 0 {
-		return Record{}, 0, ErrShort
+		return Record{}, 0, 0, ErrShort
 	}
 	r.Kind = Kind(b[0] & recordKinds)
 	if b[0]&^recordKinds != recordMagic || r.Kind < KindPart || r.Kind > KindEvent {
-		return Record{}, 0, fmt.Errorf("record begins with %#x: %w", b[0], ErrVersion)
+		return Record{}, 0, 0, fmt.Errorf("record begins with %#x: %w", b[0], ErrVersion)
 	}
 	size, body := getVarint(b[:min(len(b), 1+maxRecordLength)], 1)
 	switch {
 	case body > 1+maxRecordLength || body <= len(b) && size > uint64(MaxRecord-body-checksumSize):
-		return Record{}, 0, fmt.Errorf("record longer than %d bytes: %w", MaxRecord, ErrLimit)
+		return Record{}, 0, 0, fmt.Errorf("record longer than %d bytes: %w", MaxRecord, ErrLimit)
 	case body > len(b):
-		return Record{}, 0, ErrShort
+		return Record{}, 0, 0, ErrShort
 	case body != 1+varintSize(size):
-		return Record{}, 0, fmt.Errorf("record length %d in %d bytes: %w", size, body-1, ErrMalformed)
+		return Record{}, 0, 0, fmt.Errorf("record length %d in %d bytes: %w", size, body-1, ErrMalformed)
 	}
-	end := body + int(size)
-	n = end + checksumSize
-	if n > len(b) {
-		return Record{}, 0, ErrShort
+	end = body + int(size)
+	if end+checksumSize > len(b) {
+		return Record{}, 0, 0, ErrShort
 	}
-	if want, got := binary.LittleEndian.Uint32(b[end:]), checksum(b[:end]); got != want {
-		return Record{}, 0, fmt.Errorf("record of %d bytes: CRC-32C %08x, want %08x: %w", n, got, want, ErrChecksum)
-	}
+	return r, body, end, nil
+}
+
+// read reads what is in the body.
+func (r *Record) read(b []byte, body, end int) error {
 	head := reader{b: b[:end], at: body}
 	r.Seq = head.varint()
 	stream := head.varint()
 	if head.err != nil {
-		return Record{}, 0, fmt.Errorf("record: %w", head.err)
+		return fmt.Errorf("record: %w", head.err)
 	}
 	if stream > math.MaxUint32 {
-		return Record{}, 0, fmt.Errorf("record %d of stream %d: %w", r.Seq, stream, ErrMalformed)
+		return fmt.Errorf("record %d of stream %d: %w", r.Seq, stream, ErrMalformed)
 	}
 	r.Stream = model.StreamID(stream)
 	r.Payload = b[head.at:end:end]
-	return r, n, nil
+	return nil
 }
 
 // checksum is the CRC-32C, which processors compute.
