@@ -6,6 +6,7 @@
 //	0      model        vocabulary: ids, hosts, ports, series, states
 //	0      crm          ProbeInit, ProbeAck, RegisterAck <-> JSON datagrams
 //	0      frame        schemas, frames and records <-> bytes
+//	0      event        what workers tell of themselves: gaps and their causes <-> JSON
 //	1      kernel       /proc and /sys under an injected root
 //	1      durable      segmented crash-safe record log
 //	1      boltfile     a bbolt file that is versioned, checked and never repaired by deleting
