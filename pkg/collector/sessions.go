@@ -41,28 +41,34 @@ func (s sessions) Open(ctx context.Context, p stream.Peer) (stream.Session, erro
 	if err != nil {
 		return nil, err
 	}
+	if p.Backfill {
+		// The store knows one session of a worker, and ends it for the next one.
+		return nil, &stream.Refusal{Cause: stream.CauseBusy, Text: "backlogs cannot be stored yet", RetryAfter: limitRetry}
+	}
 	session, err := s.store.OpenSession(store.Source{Worker: p.Worker, Boot: p.Boot, Instance: row.Instance})
 	if err != nil {
 		return nil, refusalOf(err)
 	}
-	return &contactSession{Session: session, heard: func() { s.contacts.saw(p.Worker) }}, nil
+	// What is before the stretch comes in another one, or never: the store takes
+	// what comes of it as context for new, and keeps it.
+	return &contactSession{Session: session, resume: max(session.Resume(), p.First-1), heard: func() { s.contacts.saw(p.Worker) }}, nil
 }
 
 // judge returns the worker's row, or a refusal.
 func (s sessions) judge(ctx context.Context, p stream.Peer) (seenWorker, error) {
-	row, known := s.view.findProcess(ctx, p.Worker, p.Boot)
+	row, known := s.view.findProcess(ctx, p.Worker, p.Session)
 	// Asked last: looking for the worker may have taken a while.
 	if s.revoked(p) {
 		return row, &stream.Refusal{Cause: stream.CauseRevoked, Permanent: true, Text: revokedText}
 	}
-	if why := s.whyNot(row, known, p.Boot); why != "" {
+	if why := s.whyNot(row, known, p.Session); why != "" {
 		return row, &stream.Refusal{Cause: stream.CauseUnknown, Text: why, RetryAfter: unknownRetry}
 	}
 	return row, nil
 }
 
 // whyNot says why a process of a worker is not let in; "": it is.
-func (s sessions) whyNot(row seenWorker, known bool, boot model.BootID) string {
+func (s sessions) whyNot(row seenWorker, known bool, process model.BootID) string {
 	switch {
 	case !s.view.isLoaded():
 		return "the collector does not know the fleet yet: its coordinator does not answer"
@@ -74,7 +80,7 @@ func (s sessions) whyNot(row seenWorker, known bool, boot model.BootID) string {
 		return "the worker has no name yet"
 	case row.Boot.IsZero():
 		return "the coordinator has admitted no process of this worker yet"
-	case row.Boot != boot:
+	case row.Boot != process:
 		return "the coordinator has admitted another process of this worker"
 	}
 	return ""
@@ -88,17 +94,21 @@ func cutOthers(streams *stream.Server, view *fleetView, workers []model.WorkerID
 		changed[id] = true
 	}
 	return streams.Cut(func(p stream.Peer) bool {
-		return changed[p.Worker] && !p.Boot.IsZero() && p.Boot != view.boot(p.Worker)
+		return changed[p.Worker] && !p.Session.IsZero() && p.Session != view.boot(p.Worker)
 	}, &stream.Refusal{Cause: stream.CauseUnknown, Text: "the coordinator has admitted another process of this worker", RetryAfter: unknownRetry})
 }
 
 // contactSession is a session of the store whose frames renew a lease.
 type contactSession struct {
 	*store.Session
-	heard func()
+	resume uint64
+	heard  func()
 }
 
 var _ stream.Session = (*contactSession)(nil)
+
+// Resume implements stream.Session.
+func (s *contactSession) Resume() uint64 { return s.resume }
 
 // Append implements stream.Session.
 func (s *contactSession) Append(record frame.Record, raw []byte) error {

@@ -11,20 +11,22 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 )
 
-// Client is a worker's end of the stream: it keeps one connection to the
-// collector and sends what its Source has. Safe for concurrent use.
+// Client is a worker's end of the stream: it keeps a live connection to the
+// collector, and another one while its Supply has a backlog. Safe for concurrent
+// use.
 type Client struct {
 	config  ClientConfig
 	deps    ClientDeps
 	log     *slog.Logger
 	buffers *sync.Pool
-	told    failure // used by the goroutine of Run only
+	rolling sync.Mutex // held while deps.Random is called
 
 	mu       sync.Mutex
 	endpoint string
 	moved    chan struct{} // closed when endpoint changes or Retry is called
-	again    bool          // Retry was called during an attempt: the next wait is left out
-	stats    ClientStats
+	gate     gate          // of the backfill connection
+	live     line
+	backfill line
 	clock    clockFilter
 }
 
@@ -39,8 +41,11 @@ func NewClient(config ClientConfig, deps ClientDeps) (*Client, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Client{config: config, deps: deps, log: deps.Log.With(logkey.Component, "stream"),
-		buffers: newBuffers(), moved: make(chan struct{})}, nil
+	c := &Client{config: config, deps: deps, log: deps.Log.With(logkey.Component, "stream"),
+		buffers: newBuffers(), moved: make(chan struct{}), gate: newGate()}
+	c.live = line{client: c, role: roleLive, log: c.log}
+	c.backfill = line{client: c, role: roleBackfill, log: c.log.With("role", roleBackfill.String()), pace: newPacer(config.BackfillRate)}
+	return c, nil
 }
 
 // SetEndpoint says where the collector is, as host:port; "" means that nobody
@@ -54,7 +59,6 @@ func (c *Client) SetEndpoint(addr string) {
 		return
 	}
 	c.endpoint = addr
-	c.stats.Endpoint = addr
 	c.wakeLocked()
 }
 
@@ -64,11 +68,13 @@ func (c *Client) SetEndpoint(addr string) {
 func (c *Client) Retry() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch c.stats.State {
-	case Waiting:
-		c.wakeLocked()
-	case Connecting:
-		c.again = true
+	for _, l := range []*line{&c.live, &c.backfill} {
+		switch l.stats.State {
+		case Waiting:
+			c.wakeLocked()
+		case Connecting:
+			l.again = true
+		}
 	}
 }
 
@@ -86,41 +92,21 @@ func (c *Client) target() (addr string, moved <-chan struct{}) {
 
 // Run keeps the stream until ctx ends, and then returns nil. It is called once.
 func (c *Client) Run(ctx context.Context) error {
-	again := backoff{min: c.config.BackoffMin, max: c.config.BackoffMax, permanent: c.config.RefusedRetry}
-	for ctx.Err() == nil {
-		addr, moved := c.target()
-		if addr == "" {
-			c.setState(Idle)
-			rest(ctx, moved, nil)
-			continue
-		}
-		up, err := c.attempt(ctx, addr)
-		if ctx.Err() != nil {
-			break
-		}
-		if endOf(err) == EndStopped {
-			continue // the endpoint has changed: there is nothing to wait for
-		}
-		c.wait(ctx, moved, again.next(up, err, c.deps.Random()))
-	}
-	c.setState(Idle)
+	var lines sync.WaitGroup
+	lines.Go(func() { c.backfill.run(ctx) })
+	c.live.run(ctx)
+	lines.Wait()
 	return nil
 }
 
-func (c *Client) wait(ctx context.Context, moved <-chan struct{}, d time.Duration) {
-	c.setState(Waiting)
-	c.mu.Lock()
-	if moved != c.moved || c.again {
-		d = 0 // moved while the connection was ending, or asked to
-	}
-	moved, c.again = c.moved, false
-	c.stats.RetryAt = c.deps.Now().Add(d)
-	c.mu.Unlock()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	rest(ctx, moved, timer.C)
+// random is deps.Random for both lines.
+func (c *Client) random() float64 {
+	c.rolling.Lock()
+	defer c.rolling.Unlock()
+	return c.deps.Random()
 }
 
+// rest waits for whatever comes first.
 func rest(ctx context.Context, moved <-chan struct{}, over <-chan time.Time) {
 	select {
 	case <-ctx.Done():
@@ -129,60 +115,12 @@ func rest(ctx context.Context, moved <-chan struct{}, over <-chan time.Time) {
 	}
 }
 
-// attempt makes one connection and keeps it while it lasts. up is for how long
-// it was welcome; the error says why it ended and is never nil.
-func (c *Client) attempt(ctx context.Context, addr string) (up time.Duration, err error) {
-	c.setState(Connecting)
-	link := &uplink{client: c, ctx: ctx}
-	err = link.run(addr)
-	if !link.welcomed.IsZero() {
-		up = time.Since(link.welcomed)
-	}
-	c.note(addr, up, err)
-	return up, err
-}
-
-// note counts and logs the end of an attempt.
-func (c *Client) note(addr string, up time.Duration, err error) {
-	end, refusal := endOf(err), refusalIn(err)
-	c.mu.Lock()
-	c.stats.Ended[end]++
-	c.stats.LastEnd, c.stats.LastError = end, err.Error()
-	c.stats.InFlight, c.stats.Window = 0, 0
-	c.stats.ConnectedSince = time.Time{}
-	if refusal != nil {
-		c.stats.Refused[refusal.Cause.known()]++
-		c.stats.LastRefusal = *refusal
-	}
-	c.mu.Unlock()
-	attrs := []any{logkey.Addr, addr, logkey.Reason, end.String(), logkey.Duration, up.Round(time.Millisecond), logkey.Err, err}
-	if up > 0 || end == EndStopped {
-		c.told = failure{}
-	}
-	switch {
-	case end == EndStopped:
-		c.log.Info("stream closed", attrs...)
-	case refusal != nil && refusal.Permanent:
-		c.log.Error("collector refuses the stream", attrs...)
-	case up > 0:
-		c.log.Warn("stream lost", attrs...)
-	default:
-		level := slog.LevelDebug
-		if c.told.isNews(addr, end, c.deps.Now()) {
-			level = slog.LevelWarn
-		}
-		c.log.Log(context.Background(), level, "no stream to the collector", attrs...)
-	}
-}
-
-func (c *Client) setState(state ClientState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.State = state
-}
-
 // errMoved ends a connection because the endpoint has changed.
 var errMoved = ended(EndStopped, errors.New("the collector's address has changed"))
 
 // errStopped ends a connection because the daemon stops.
 var errStopped = ended(EndStopped, errors.New("stopped"))
+
+// errDelivered ends a connection because its stretch has no more records and all
+// of them are acknowledged.
+var errDelivered = ended(EndBye, errors.New("the stretch is delivered"))

@@ -38,7 +38,15 @@ type ClientConfig struct {
 	// of what it has sent. Less stops sooner, more loses less of what is not
 	// kept over the stop.
 	StopTimeout time.Duration `toml:"stop_timeout"`
+	// BackfillRate is how many bytes of records a second the backfill connection
+	// sends at most; 0: no limit. More has an outage made up for sooner, less
+	// leaves more of the line, the collector and its disk to what happens now.
+	BackfillRate model.Bytes `toml:"backfill_rate"`
 }
+
+// leastRate is the least BackfillRate besides 0: less would hold a record of
+// maximal size for longer than anybody waits.
+const leastRate = 16 * model.KiB
 
 // DefaultClientConfig returns what suits a worker in a data centre.
 func DefaultClientConfig() ClientConfig {
@@ -51,11 +59,16 @@ func DefaultClientConfig() ClientConfig {
 		RefusedRetry:   5 * time.Minute,
 		Batch:          128 * model.KiB,
 		StopTimeout:    2 * time.Second,
+		BackfillRate:   4 * model.MiB,
 	}
 }
 
 // Validate names the fields that are wrong (model.FieldError).
 func (c ClientConfig) Validate() error {
+	var slow error
+	if c.BackfillRate != 0 {
+		slow = model.FieldWithin("backfill_rate", c.BackfillRate, leastRate, model.TiB, "or 0 for no limit")
+	}
 	return errors.Join(
 		model.FieldWithin("connect_timeout", c.ConnectTimeout, time.Millisecond, time.Hour),
 		model.FieldWithin("ping_interval", c.PingInterval, time.Millisecond, time.Hour),
@@ -65,25 +78,27 @@ func (c ClientConfig) Validate() error {
 		model.FieldWithin("refused_retry", c.RefusedRetry, c.BackoffMin, 24*time.Hour, "backoff_min or more"),
 		model.FieldWithin("batch", c.Batch, 4*model.KiB, maxBody),
 		model.FieldWithin("stop_timeout", c.StopTimeout, time.Millisecond, time.Minute),
+		slow,
 	)
 }
 
 // ClientDeps is what a Client works with. All but Log are required.
 type ClientDeps struct {
-	Source Source
+	// Supply says what there is to send.
+	Supply Supply
 	// Connect makes a secured connection to the collector at addr, host:port.
 	// See TLSConnect.
 	Connect func(ctx context.Context, addr string) (net.Conn, error)
 	// Now is the clock whose offset from the collector's is measured.
 	Now func() time.Time
 	// Random returns numbers from 0 to below 1, for the jitter of waits. It is
-	// called by one goroutine.
+	// called by one goroutine at a time.
 	Random func() float64
 	Log    *slog.Logger
 }
 
 func (d ClientDeps) check() error {
-	if d.Source == nil || d.Connect == nil || d.Now == nil || d.Random == nil {
+	if d.Supply == nil || d.Connect == nil || d.Now == nil || d.Random == nil {
 		return errors.New("stream client: a dependency is missing")
 	}
 	return nil

@@ -1,27 +1,31 @@
 package stream
 
-import "time"
+import (
+	"time"
 
-// ClientState is what a Client is doing.
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// ClientState is what one of a Client's connections is doing.
 type ClientState uint8
 
-// The states of a Client.
+// The states of a connection.
 const (
-	Idle       ClientState = iota // no endpoint is known, or not running
+	Idle       ClientState = iota // no endpoint is known, nothing to send, or not running
 	Connecting                    // dialling, shaking hands, saying hello
 	Connected                     // welcome
 	Waiting                       // until RetryAt
+	Yielding                      // the live one: until older records are delivered
 )
 
-var clientStates = [...]string{Idle: "idle", Connecting: "connecting", Connected: "connected", Waiting: "waiting"}
+var clientStates = [...]string{Idle: "idle", Connecting: "connecting", Connected: "connected", Waiting: "waiting", Yielding: "yielding"}
 
 func (s ClientState) String() string { return clientStates[s] }
 
-// ClientStats are the figures of a Client at one moment. Counters begin with
-// zero when the client is made.
-type ClientStats struct {
+// LinkStats are the figures of one of a Client's connections at one moment, over
+// all attempts. Counters begin with zero when the client is made.
+type LinkStats struct {
 	State          ClientState
-	Endpoint       string
 	ConnectedSince time.Time // zero when not connected
 	RetryAt        time.Time // while Waiting
 	LastEnd        End       // of the last attempt or connection; with LastError
@@ -34,13 +38,25 @@ type ClientStats struct {
 	Refused  [NumCauses]uint64 // connections by cause, counters
 	Rejected [NumCauses]uint64 // records that the collector gave up, counters
 
-	SentSeq, AckedSeq uint64 // newest record sent, and acknowledged, on the newest connection
-	SentBytes         uint64 // of records, counter; repetitions count again
-	ContextBytes      uint64 // of them records that only bring decoders up to date, counter
-	AckedBytes        uint64 // of records, counter
-	InFlight, Window  uint64 // bytes sent and not acknowledged, and how many may be
+	Boot              model.BootID // whose records the newest connection sends
+	FirstSeq          uint64       // where its stretch begins
+	SentSeq, AckedSeq uint64       // newest record sent, and acknowledged, on it
+	SentBytes         uint64       // of records, counter; repetitions count again
+	ContextBytes      uint64       // of them records that only bring decoders up to date, counter
+	AckedBytes        uint64       // of records, counter
+	InFlight, Window  uint64       // bytes sent and not acknowledged, and how many may be
 	// Blocked is how often sending had to wait for the window, counter.
 	Blocked uint64
+	// AckDelay is how long the newest acknowledgement was in coming, from sending
+	// the oldest record that it covers; zero before the first.
+	AckDelay time.Duration
+}
+
+// ClientStats are the figures of a Client at one moment.
+type ClientStats struct {
+	LinkStats           // of the live connection
+	Backfill  LinkStats // of the other one
+	Endpoint  string
 
 	// ClockOffset is our clock minus the collector's, right to half of
 	// RoundTrip. Both are zero until ClockKnown.
@@ -53,7 +69,7 @@ type ClientStats struct {
 func (c *Client) Stats() ClientStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	stats := c.stats
+	stats := ClientStats{LinkStats: c.live.stats, Backfill: c.backfill.stats, Endpoint: c.endpoint}
 	if best, ok := c.clock.best(); ok {
 		// Asked from here, the measured offset is the collector's.
 		stats.ClockKnown, stats.ClockOffset, stats.RoundTrip = true, -best.offset, best.roundTrip

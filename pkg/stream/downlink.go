@@ -26,16 +26,17 @@ type downlink struct {
 	wire    *wire
 	ctx     context.Context // ends with the server or when the worker connects again
 	cancel  context.CancelCauseFunc
-	boot    model.BootID // zero before the hello; written under the server's lock
+	hello   hello // zero before it came, its parts left out; written under the server's lock
 	session Session
 	resume  uint64
 	latest  uint64        // number of the newest record read; the reader's
 	wake    chan struct{} // capacity 1: something for the writer to look at
 
 	mu       sync.Mutex
-	flight   flight // read, and not acknowledged
-	accepted uint64 // newest record that the session took
-	handled  uint64 // newest record that was taken or rejected
+	opened   time.Time // welcomed
+	flight   flight    // read, and not acknowledged
+	accepted uint64    // newest record that the session took
+	handled  uint64    // newest record that was taken or rejected
 	acked    uint64
 	granted  uint32 // the window, as last told
 	most     uint32 // the largest window that was ever told
@@ -107,13 +108,22 @@ func (d *downlink) hear() (hello, int64, error) {
 	return h, d.server.deps.Now().UnixNano(), nil
 }
 
-// named takes over from the hello who it is; Cut knows the boot from then on.
+// named takes over from the hello who it is; Cut knows it from then on.
 func (d *downlink) named(h hello, received int64) Peer {
 	d.server.mu.Lock()
-	d.boot = h.boot
+	d.hello = h
+	d.hello.parts = nil // there may be thousands
 	d.server.mu.Unlock()
-	return Peer{Worker: d.worker, Leaf: d.leaf, Boot: h.boot, Addr: d.addr, First: h.first, Next: h.next,
-		ClockOffset: time.Duration(h.clock - received)}
+	p := d.peer()
+	p.First, p.Next, p.ClockOffset = h.first, h.next, time.Duration(h.clock-received)
+	return p
+}
+
+// peer is who the connection is with, as far as it is known. The server's lock
+// is held unless the reader asks.
+func (d *downlink) peer() Peer {
+	return Peer{Worker: d.worker, Leaf: d.leaf, Session: d.hello.session, Boot: d.hello.boot,
+		Backfill: d.hello.role == roleBackfill, Addr: d.addr}
 }
 
 // admitted asks whether the connection may take the place of the one before.
@@ -150,16 +160,25 @@ func (d *downlink) open(p Peer, h hello, received int64) error {
 		return err
 	}
 	d.server.register(d)
-	d.server.log.Info("worker's stream established", logkey.Worker, d.worker, logkey.Addr, d.addr, logkey.Boot, d.boot, logkey.Seq, d.resume)
+	d.server.log.Info("worker's stream established", logkey.Worker, d.worker, logkey.Addr, d.addr, "role", h.role.String(),
+		logkey.Boot, h.boot, logkey.Seq, d.resume)
 	return nil
 }
 
 func (d *downlink) welcome(h hello, received int64) error {
+	// What is stored behind the end of a stretch is not the stretch's.
 	d.resume = d.session.Resume()
+	if h.role == roleBackfill {
+		d.resume = min(d.resume, h.next-1)
+	}
+	if d.resume < h.first-1 {
+		return ended(EndFailed, fmt.Errorf("session resumes after %d, the stretch begins with %d", d.resume, h.first))
+	}
 	wanted := d.session.Wanted(h.parts)
 	if len(wanted) != len(h.parts) {
 		return ended(EndFailed, fmt.Errorf("session wants %d of %d parts", len(wanted), len(h.parts)))
 	}
+	d.opened = time.Now()
 	d.granted = d.server.grant()
 	d.most = d.granted
 	d.accepted, d.handled, d.acked = d.resume, d.resume, d.resume

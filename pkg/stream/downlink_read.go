@@ -89,7 +89,7 @@ type batch struct {
 // takeRecords gives the records of a message to the session. What was given
 // before an error is settled all the same, so that it is acknowledged.
 func (d *downlink) takeRecords(body []byte) error {
-	b := batch{accepted: d.accepted}
+	b := batch{accepted: d.accepted, leg: leg{at: time.Since(d.opened)}}
 	err := d.giveAll(&b, body)
 	if full := d.settle(b); err == nil {
 		err = full
@@ -106,6 +106,9 @@ func (d *downlink) giveAll(b *batch, body []byte) error {
 		}
 		if r.Seq <= d.latest {
 			return ended(EndOrder, fmt.Errorf("record %d after record %d", r.Seq, d.latest))
+		}
+		if d.hello.role == roleBackfill && r.Seq >= d.hello.next {
+			return ended(EndOrder, fmt.Errorf("record %d of a stretch that ends before %d", r.Seq, d.hello.next))
 		}
 		if err := d.give(b, r, rest[:n]); err != nil {
 			return err
@@ -134,7 +137,9 @@ func (d *downlink) give(b *batch, r frame.Record, raw []byte) error {
 	b.counts.bytes += uint64(len(raw))
 	if r.Seq > d.resume {
 		missing := r.Seq - max(d.latest, d.resume) - 1
-		b.leg = leg{r.Seq, b.leg.bytes + uint64(len(raw)), b.leg.missing + missing}
+		b.leg.through = r.Seq
+		b.leg.bytes += uint64(len(raw))
+		b.leg.missing += missing
 	}
 	return nil
 }

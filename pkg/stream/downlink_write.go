@@ -46,9 +46,7 @@ func (d *downlink) due(dst []byte, durable uint64, tick bool) []byte {
 	d.rejects = d.rejects[:0]
 	if through := d.ackableLocked(durable); through > d.acked {
 		d.acked = through
-		missing := d.flight.release(through)
-		d.counts.missing += missing
-		d.server.totals.missing.Add(missing)
+		d.landLocked(through)
 		dst = appendMessage(dst, ack{through})
 	}
 	// Small changes are not worth a message.
@@ -69,4 +67,15 @@ func (d *downlink) ackableLocked(durable uint64) uint64 {
 		return d.handled // nothing is waiting to become durable
 	}
 	return durable
+}
+
+// landLocked takes off what is acknowledged through a number.
+func (d *downlink) landLocked(through uint64) {
+	landed := d.flight.release(through)
+	d.counts.missing += landed.missing
+	d.server.totals.missing.Add(landed.missing)
+	if landed.legs > 0 {
+		d.server.totals.acks.Add(1)
+		d.server.totals.ackDelay.Add(int64(time.Since(d.opened) - landed.began))
+	}
 }

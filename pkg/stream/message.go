@@ -16,7 +16,7 @@ const ALPN = "cloudless-frame/1"
 
 // version is what a hello and a welcome say. Within one ALPN name it is raised
 // for additions that the other side must know.
-const version = 1
+const version = 2
 
 // kind is the type of a message.
 type kind uint8
@@ -42,7 +42,8 @@ const (
 	// maxBody is the longest body: one record of maximal size.
 	maxBody = frame.MaxRecord
 
-	helloSize   = 1 + 16 + 8 + 8 + 8 + 2
+	helloSize   = 1 + 1 + 16 + 16 + 8 + 8 + 8 + 2
+	helloOld    = 43 // of version 1: the version of a shorter one is not read
 	welcomeSize = 1 + 8 + 4 + 8 + 8 + 2
 	refuseSize  = 1 + 1 + 4
 	rejectSize  = 1 + 8 + 8 + 4
@@ -63,7 +64,9 @@ type message interface {
 
 type (
 	hello struct {
-		boot        model.BootID
+		role        role
+		session     model.BootID // the process that speaks
+		boot        model.BootID // the one whose records come
 		first, next uint64
 		clock       int64 // when it was sent
 		parts       []frame.PartID
@@ -105,7 +108,7 @@ func (reject) kind() kind  { return kindReject }
 func bodyBounds(k kind) (least, most int, ok bool) {
 	switch k {
 	case kindHello:
-		return helloSize, helloSize + 16*maxOffered, true
+		return helloOld, helloSize + 16*maxOffered, true
 	case kindWelcome:
 		return welcomeSize, welcomeSize + maxOffered/8, true
 	case kindRecords:

@@ -10,8 +10,21 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
+// role says what a connection is for.
+type role uint8
+
+const (
+	roleLive     role = 1 // records of the process that speaks, as they come
+	roleBackfill role = 2 // records that were left behind, up to the end of a stretch
+)
+
+var roleNames = [...]string{"unknown", roleLive: "live", roleBackfill: "backfill"}
+
+func (r role) String() string { return roleNames[r] }
+
 func (m hello) appendBody(dst []byte) []byte {
-	dst = append(dst, version)
+	dst = append(dst, version, byte(m.role))
+	dst = append(dst, m.session[:]...)
 	dst = append(dst, m.boot[:]...)
 	dst = binary.LittleEndian.AppendUint64(dst, m.first)
 	dst = binary.LittleEndian.AppendUint64(dst, m.next)
@@ -25,22 +38,38 @@ func (m hello) appendBody(dst []byte) []byte {
 
 func parseHello(b []byte) (message, error) {
 	if b[0] != version {
-		return nil, fmt.Errorf("hello of version %d, want %d: %w", b[0], version, errVersion)
+		return nil, fmt.Errorf("%w: the worker speaks version %d, the collector version %d; update the older of the two", errVersion, b[0], version)
 	}
-	m := hello{boot: model.BootID(b[1:17]), first: binary.LittleEndian.Uint64(b[17:]),
-		next: binary.LittleEndian.Uint64(b[25:]), clock: int64(binary.LittleEndian.Uint64(b[33:]))}
-	n, ids := int(binary.LittleEndian.Uint16(b[41:])), b[helloSize:]
+	if len(b) < helloSize {
+		return nil, fmt.Errorf("hello of %d bytes: %w", len(b), errMalformed)
+	}
+	m := hello{role: role(b[1]), session: model.BootID(b[2:18]), boot: model.BootID(b[18:34]), first: binary.LittleEndian.Uint64(b[34:]),
+		next: binary.LittleEndian.Uint64(b[42:]), clock: int64(binary.LittleEndian.Uint64(b[50:]))}
+	n, ids := int(binary.LittleEndian.Uint16(b[58:])), b[helloSize:]
 	if len(ids) != 16*n {
 		return nil, fmt.Errorf("hello of %d parts in %d bytes: %w", n, len(ids), errMalformed)
 	}
-	if m.boot.IsZero() || m.first == 0 || m.first > m.next {
-		return nil, fmt.Errorf("hello of boot %v, records %d to before %d: %w", m.boot, m.first, m.next, errMalformed)
+	if err := m.check(); err != nil {
+		return nil, err
 	}
 	m.parts = make([]frame.PartID, n)
 	for i := range m.parts {
 		m.parts[i] = frame.PartID(ids[16*i:])
 	}
 	return m, nil
+}
+
+// check says what is wrong with what a hello says of itself.
+func (m hello) check() error {
+	switch {
+	case m.role != roleLive && m.role != roleBackfill:
+		return fmt.Errorf("hello of role %d: %w", m.role, errMalformed)
+	case m.session.IsZero() || m.boot.IsZero() || m.role == roleLive && m.session != m.boot:
+		return fmt.Errorf("%v hello of process %v, records of %v: %w", m.role, m.session, m.boot, errMalformed)
+	case m.first == 0 || m.first > m.next || m.role == roleBackfill && m.first == m.next:
+		return fmt.Errorf("%v hello of records %d to before %d: %w", m.role, m.first, m.next, errMalformed)
+	}
+	return nil
 }
 
 func (m welcome) appendBody(dst []byte) []byte {

@@ -23,15 +23,23 @@ type Server struct {
 	buffers *sync.Pool
 
 	mu     sync.Mutex
-	slots  map[model.WorkerID]*slot
+	slots  map[place]*slot
 	links  map[*downlink]struct{} // connections in Serve
 	active map[*downlink]struct{} // those of them that were welcomed
 	stats  ServerStats
+	// backfills counts the slots of backfill connections.
+	backfills int
 
 	totals totals
 }
 
-// slot is where the connections of one worker meet: one has the session, later
+// place is what one connection at a time may have.
+type place struct {
+	worker model.WorkerID
+	role   role
+}
+
+// slot is where the connections for one place meet: one has the session, later
 // ones wait for it, and each newcomer ends those before it.
 type slot struct {
 	newest *downlink
@@ -51,7 +59,7 @@ func NewServer(config ServerConfig, deps ServerDeps) (*Server, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Server{config: config, deps: deps, log: deps.Log.With(logkey.Component, "stream"),
-		buffers: newBuffers(), slots: map[model.WorkerID]*slot{}, links: map[*downlink]struct{}{}, active: map[*downlink]struct{}{}}, nil
+		buffers: newBuffers(), slots: map[place]*slot{}, links: map[*downlink]struct{}{}, active: map[*downlink]struct{}{}}, nil
 }
 
 // Serve speaks with the worker at the other end of conn, which who is known to
@@ -101,14 +109,23 @@ func (s *Server) exit(d *downlink) {
 	delete(s.links, d)
 }
 
-// claim makes d the worker's only connection: the one before is ended, and its
+// claim gives d the place of its role: the connection before is ended, and its
 // session closed when claim returns. release must be called in any case.
 func (s *Server) claim(d *downlink) (release func(), err error) {
 	s.mu.Lock()
-	at := s.slots[d.worker]
+	here := place{d.worker, d.hello.role}
+	at := s.slots[here]
 	if at == nil {
+		if here.role == roleBackfill && s.backfills >= s.config.maxBackfills() {
+			s.mu.Unlock()
+			return func() {}, &Refusal{Cause: CauseBusy, Text: fmt.Sprintf("all %d connections for backlogs are taken", s.config.maxBackfills()),
+				RetryAfter: 10 * time.Second}
+		}
 		at = &slot{turn: make(chan struct{}, 1)}
-		s.slots[d.worker] = at
+		s.slots[here] = at
+		if here.role == roleBackfill {
+			s.backfills++
+		}
 	}
 	at.users++
 	if at.newest != nil {
@@ -128,7 +145,10 @@ func (s *Server) claim(d *downlink) (release func(), err error) {
 			at.newest = nil
 		}
 		if at.users--; at.users == 0 {
-			delete(s.slots, d.worker)
+			delete(s.slots, here)
+			if here.role == roleBackfill {
+				s.backfills--
+			}
 		}
 	}
 	patience := time.NewTimer(s.config.HelloTimeout)
@@ -161,7 +181,7 @@ func (s *Server) note(d *downlink, err error) {
 		s.stats.Refused[refusal.Cause.known()]++
 	}
 	s.mu.Unlock()
-	attrs := []any{logkey.Worker, d.worker, logkey.Addr, d.addr, logkey.Reason, end.String(), logkey.Err, err}
+	attrs := []any{logkey.Worker, d.worker, logkey.Addr, d.addr, "role", d.hello.role.String(), logkey.Reason, end.String(), logkey.Err, err}
 	switch end {
 	case EndBye, EndStopped, EndLost:
 		s.log.Info("worker's stream ended", attrs...)

@@ -11,8 +11,10 @@ import (
 
 // ServerConfig bounds what workers may take of a collector.
 type ServerConfig struct {
-	// MaxConnections is how many workers may be connected at once; one more is
-	// told to come back later. Each costs about 40 KiB.
+	// MaxConnections is how many connections workers may have at once: each one,
+	// and a second one while it has a backlog. One more is told to come back
+	// later. At most a quarter of them are for backlogs, so that these do not
+	// keep out what happens now. Each costs about 40 KiB.
 	MaxConnections int `toml:"max_connections"`
 	// HelloTimeout is how long a connection may take to say hello and to be
 	// opened by the store.
@@ -60,11 +62,14 @@ func (c ServerConfig) Validate() error {
 	)
 }
 
+// maxBackfills is how many of the connections may be for backlogs.
+func (c ServerConfig) maxBackfills() int { return max(1, c.MaxConnections/4) }
+
 // ServerDeps is what a Server works with. All but Admit and Log are required.
 type ServerDeps struct {
 	Sink Sink
 	// Admit says whether a worker that has said hello may take the place of its
-	// connection before; nil: it always may. Errors are those of Sink.Open, which
+	// connection before of the same kind; nil: it always may. Errors are those of Sink.Open, which
 	// is asked afterwards. Whoever is not admitted leaves the connection before
 	// as it was: a second machine with a copy of a worker's key must not be able
 	// to throw the first one out. Several goroutines ask at once; ctx bounds how

@@ -17,10 +17,15 @@ import (
 // other; the sender of records; and the keeper, which pings, answers pings and
 // says goodbye.
 type uplink struct {
+	line     *line
 	client   *Client
 	ctx      context.Context // of the Client
+	source   Source
 	wire     *wire
-	welcomed time.Time
+	welcomed time.Time // zero: never
+	ended    time.Time
+	first    uint64 // of the stretch
+	next     uint64 // its end, as the hello said
 	resume   uint64
 
 	turn chan struct{} // capacity 1, full while somebody sends: one message at a time
@@ -37,6 +42,7 @@ type uplink struct {
 	room  chan struct{} // capacity 1, signalled when the window may have opened
 	asked chan question // capacity 1: a ping to be answered
 	quiet chan struct{} // closed when no more records are sent
+	spent chan struct{} // closed when the stretch has no more, and all of it is acknowledged
 }
 
 func (u *uplink) run(addr string) error {
@@ -137,9 +143,12 @@ func (o offer) known() func(frame.PartID) bool {
 }
 
 func (u *uplink) greet() (offer, error) {
-	source, now := u.client.deps.Source, u.client.deps.Now
-	h := hello{boot: source.Boot(), parts: source.Parts()}
-	h.first, h.next = source.Range()
+	now := u.client.deps.Now
+	h := hello{role: u.line.role, session: u.client.deps.Supply.Session(), boot: u.source.Boot(), parts: u.source.Parts()}
+	h.first, h.next = u.source.Range()
+	if err := h.check(); err != nil {
+		return offer{}, ended(EndFailed, fmt.Errorf("records to send: %w", err))
+	}
 	h.parts = slices.Clip(h.parts[:min(len(h.parts), maxOffered)])
 	h.clock = now().UnixNano()
 	if err := u.wire.write(appendMessage(nil, h)); err != nil {
@@ -155,31 +164,53 @@ func (u *uplink) greet() (offer, error) {
 	case refuse:
 		return offer{}, &m.Refusal
 	case welcome:
-		if len(m.wanted) != len(h.parts) || m.resume >= h.next {
-			return offer{}, ended(EndProtocol, fmt.Errorf("welcome for %d parts and record %d, offered %d parts and records to before %d",
-				len(m.wanted), m.resume, len(h.parts), h.next))
+		if len(m.wanted) != len(h.parts) || m.resume < h.first-1 || m.resume >= h.next {
+			return offer{}, ended(EndProtocol, fmt.Errorf("welcome for %d parts and record %d, offered %d parts and records %d to before %d",
+				len(m.wanted), m.resume, len(h.parts), h.first, h.next))
 		}
-		u.accept(m, exchange{h.clock, m.received, m.sent, answered})
+		u.accept(h, m, exchange{h.clock, m.received, m.sent, answered})
 		return offer{h.parts, m.wanted}, nil
 	}
 	return offer{}, ended(EndProtocol, fmt.Errorf("answer to hello is a message of type %d", m.kind()))
 }
 
 // accept begins the connection as the welcome says.
-func (u *uplink) accept(m welcome, clocks exchange) {
+func (u *uplink) accept(h hello, m welcome, clocks exchange) {
 	c := u.client
 	u.welcomed = time.Now()
+	u.first, u.next = h.first, h.next
 	u.resume, u.sent, u.acked, u.window = m.resume, m.resume, m.resume, uint64(m.window)
 	u.turn, u.room, u.asked = make(chan struct{}, 1), make(chan struct{}, 1), make(chan question, 1)
-	u.quiet = make(chan struct{})
-	c.deps.Source.Acked(m.resume)
+	u.quiet, u.spent = make(chan struct{}), make(chan struct{})
+	if m.resume >= h.first {
+		u.source.Acked(m.resume)
+	}
 	c.mu.Lock()
 	c.clock.add(clocks)
-	c.stats.State, c.stats.ConnectedSince = Connected, c.deps.Now()
-	c.stats.Connects++
-	c.again = false // Retry has what it wanted
-	c.stats.SentSeq, c.stats.AckedSeq, c.stats.Window = m.resume, m.resume, uint64(m.window)
-	addr := c.stats.Endpoint
+	s := &u.line.stats
+	s.State, s.ConnectedSince = Connected, c.deps.Now()
+	s.Connects++
+	s.Boot, s.FirstSeq, s.SentSeq, s.AckedSeq, s.Window = h.boot, h.first, m.resume, m.resume, uint64(m.window)
+	u.line.again = false // Retry has what it wanted
+	if u.line.role == roleLive {
+		c.gate.set(true)
+	}
+	addr := c.endpoint
 	c.mu.Unlock()
-	c.log.Info("stream established", logkey.Addr, addr, logkey.Seq, m.resume)
+	u.line.log.Info("stream established", logkey.Addr, addr, logkey.Boot, h.boot, logkey.Seq, m.resume)
+}
+
+// up is for how long the connection was welcome; 0: it never was.
+func (u *uplink) up() time.Duration {
+	if u.welcomed.IsZero() {
+		return 0
+	}
+	return u.ended.Sub(u.welcomed)
+}
+
+// delivered reports whether the connection that ended with err has sent all of
+// its stretch. One of which nothing is stored does not count, or a source that
+// has lost its records would be asked for them as fast as connections are made.
+func (u *uplink) delivered(err error) bool {
+	return endOf(err) == EndBye && u.acked >= u.first
 }

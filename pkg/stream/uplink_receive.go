@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 )
@@ -41,7 +42,7 @@ func (u *uplink) take(m message) error {
 		u.mu.Lock()
 		u.window = uint64(m.bytes)
 		u.mu.Unlock()
-		u.client.count(func(s *ClientStats) { s.Window = uint64(m.bytes) })
+		u.line.count(func(s *LinkStats) { s.Window = uint64(m.bytes) })
 		u.openRoom()
 	case ping:
 		select {
@@ -67,16 +68,19 @@ func (u *uplink) takeAck(m ack) error {
 		return ended(EndProtocol, fmt.Errorf("acknowledgement of record %d, acknowledged %d, sent %d", m.through, u.acked, u.sent))
 	}
 	before := u.flight.bytes
-	u.flight.release(m.through)
+	delay := time.Since(u.welcomed) - u.flight.release(m.through).began
 	flying := u.flight.bytes
 	u.acked = m.through
 	landed := u.waved && flying == 0
 	u.mu.Unlock()
 
-	u.client.deps.Source.Acked(m.through)
-	u.client.count(func(s *ClientStats) {
+	u.source.Acked(m.through)
+	u.line.count(func(s *LinkStats) {
 		s.AckedSeq, s.InFlight = m.through, flying
 		s.AckedBytes += before - flying
+		if flying < before {
+			s.AckDelay = delay
+		}
 	})
 	u.openRoom()
 	if landed {
@@ -108,10 +112,11 @@ func (u *uplink) takePong(m pong) {
 
 func (u *uplink) takeReject(m reject) {
 	cause := m.cause.known()
-	u.client.count(func(s *ClientStats) {
+	u.line.count(func(s *LinkStats) {
 		s.Rejected[cause] += uint64(m.records)
 		s.LastReject = Refusal{Cause: cause, Text: m.text, Permanent: true}
 	})
-	u.client.log.Warn("collector gave up records", logkey.Reason, cause.String(), logkey.Seq, m.from,
+	u.source.Rejected(m.from, m.through, m.records, cause, m.text)
+	u.line.log.Warn("collector gave up records", logkey.Reason, cause.String(), logkey.Seq, m.from,
 		logkey.Count, m.records, logkey.Err, m.text)
 }

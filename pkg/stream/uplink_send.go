@@ -2,7 +2,9 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
@@ -10,8 +12,8 @@ import (
 
 // send sends the context and then records, until ctx ends: then it returns nil.
 func (u *uplink) send(ctx context.Context, offered offer) error {
-	source, batch := u.client.deps.Source, int(u.client.config.Batch)
-	before, err := source.Context(u.resume, offered.known())
+	batch, pace := int(u.client.config.Batch), u.line.pace
+	before, err := u.source.Context(u.resume, offered.known())
 	if err != nil {
 		return ended(EndFailed, fmt.Errorf("context of record %d: %w", u.resume, err))
 	}
@@ -22,16 +24,19 @@ func (u *uplink) send(ctx context.Context, offered offer) error {
 	var buffer []byte
 	for {
 		room, err := u.waitForRoom(ctx)
-		if err != nil {
+		if err != nil || !pace.wait(ctx) {
 			return nil // stopping
 		}
 		var last uint64
-		buffer, last, err = source.Next(ctx, after, append(buffer[:0], make([]byte, headerSize)...), min(room, batch))
+		buffer, last, err = u.source.Next(ctx, after, append(buffer[:0], make([]byte, headerSize)...), pace.limit(min(room, batch)))
 		size := len(buffer) - headerSize
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil
-		case err == nil && (last <= after || size <= 0 || size > maxBody):
+		case errors.Is(err, io.EOF):
+			u.finish(ctx)
+			return nil
+		case err == nil && (last <= after || size <= 0 || size > maxBody || last >= u.next && u.line.role == roleBackfill):
 			err = fmt.Errorf("%d bytes up to record %d", size, last)
 			fallthrough
 		case err != nil:
@@ -43,12 +48,31 @@ func (u *uplink) send(ctx context.Context, offered offer) error {
 		if err := u.write(buffer); err != nil {
 			return err
 		}
+		pace.sent(time.Now(), size)
+	}
+}
+
+// finish waits until everything sent is acknowledged, and then lets the keeper
+// say goodbye. Saying it first would give a slow disk no more than the time that
+// a stopping worker has.
+func (u *uplink) finish(ctx context.Context) {
+	for {
+		u.mu.Lock()
+		flying := u.flight.bytes
+		u.mu.Unlock()
+		if flying == 0 {
+			close(u.spent)
+			return
+		}
+		if !wait(ctx, u.room) {
+			return
+		}
 	}
 }
 
 // sendContext sends encoded records in messages of about most bytes.
 func (u *uplink) sendContext(ctx context.Context, encoded []byte, most int) error {
-	u.client.count(func(s *ClientStats) {
+	u.line.count(func(s *LinkStats) {
 		s.SentBytes += uint64(len(encoded))
 		s.ContextBytes += uint64(len(encoded))
 	})
@@ -64,9 +88,13 @@ func (u *uplink) sendContext(ctx context.Context, encoded []byte, most int) erro
 			}
 			n += size
 		}
+		if !u.line.pace.wait(ctx) {
+			return nil
+		}
 		if err := u.write(appendMessage(nil, records{encoded[:n]})); err != nil {
 			return err
 		}
+		u.line.pace.sent(time.Now(), n)
 		encoded = encoded[n:]
 	}
 	return nil
@@ -83,7 +111,7 @@ func (u *uplink) waitForRoom(ctx context.Context) (int, error) {
 			return int(window - flying), ctx.Err()
 		}
 		if !waited {
-			u.client.count(func(s *ClientStats) { s.Blocked++ })
+			u.line.count(func(s *LinkStats) { s.Blocked++ })
 		}
 		select {
 		case <-u.room:
@@ -96,11 +124,11 @@ func (u *uplink) waitForRoom(ctx context.Context) (int, error) {
 // launch notes that records are on their way.
 func (u *uplink) launch(last uint64, size int) {
 	u.mu.Lock()
-	u.flight.add(leg{through: last, bytes: uint64(size)})
+	u.flight.add(leg{through: last, bytes: uint64(size), at: time.Since(u.welcomed)})
 	u.sent = last
 	flying := u.flight.bytes
 	u.mu.Unlock()
-	u.client.count(func(s *ClientStats) {
+	u.line.count(func(s *LinkStats) {
 		s.SentSeq, s.InFlight = last, flying
 		s.SentBytes += uint64(size)
 	})
@@ -113,7 +141,8 @@ func (u *uplink) write(encoded []byte) error {
 }
 
 // keep pings, answers pings, and says goodbye when the client stops or its
-// endpoint is no longer addr. It returns nil when live ends.
+// endpoint is no longer addr, or the stretch is delivered. It returns nil when
+// live ends.
 func (u *uplink) keep(live context.Context, stopSending func(), addr string) error {
 	ticker := time.NewTicker(u.client.config.PingInterval)
 	defer ticker.Stop()
@@ -128,6 +157,8 @@ func (u *uplink) keep(live context.Context, stopSending func(), addr string) err
 			return nil
 		case <-u.ctx.Done():
 			return u.leave(live, stopSending, errStopped)
+		case <-u.spent:
+			return u.leave(live, stopSending, errDelivered)
 		case <-moved:
 		case q := <-u.asked:
 			err = u.write(appendMessage(nil, pong{q.sent, q.received, u.client.deps.Now().UnixNano()}))
@@ -173,10 +204,4 @@ func (u *uplink) leave(live context.Context, stopSending func(), why error) erro
 	}
 	<-live.Done()
 	return nil
-}
-
-func (c *Client) count(add func(*ClientStats)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	add(&c.stats)
 }
