@@ -42,7 +42,7 @@ func benchmarkTLS(b *testing.B, recordsEach int) {
 			server.Serve(context.Background(), conn, workerIdentity())
 		}
 	}()
-	client, err := NewClient(DefaultClientConfig(), ClientDeps{Source: source, Now: time.Now, Random: func() float64 { return 0 },
+	client, err := NewClient(DefaultClientConfig(), ClientDeps{Supply: singleOf(source), Now: time.Now, Random: func() float64 { return 0 },
 		Connect: TLSConnect(func() *tls.Config { return who.Client(trust.RoleCollector, ALPN) })})
 	if err != nil {
 		b.Fatal(err)
@@ -90,6 +90,8 @@ func (s *benchSource) Next(ctx context.Context, after uint64, dst []byte, most i
 	}
 	return dst, after, nil
 }
+
+func (s *benchSource) Rejected(uint64, uint64, uint32, Cause, string) {}
 
 func (s *benchSource) Acked(through uint64) {
 	if through == s.last {

@@ -32,7 +32,7 @@ func TestARevokedWorkerWithAnOpenStream(t *testing.T) {
 	source, client := v.honest()
 	other := credentials(t, v.ca, trust.Request{Role: trust.RoleWorker, Name: model.WorkerIDFrom([16]byte{8}).String()}, time.Now)
 	otherSource := newTestSource(2)
-	v.runClient(otherSource, func() *tls.Config { return other.Client(trust.RoleCollector, ALPN) })
+	v.runClient(singleOf(otherSource), func() *tls.Config { return other.Client(trust.RoleCollector, ALPN) })
 	source.sample(10)
 	otherSource.sample(10)
 	eventually(t, "both streams", func() bool { return source.ackedSeq() == 12 && otherSource.ackedSeq() == 12 })
@@ -66,7 +66,7 @@ func TestCutReachesWhoHasNotSaidHello(t *testing.T) {
 	defer conn.Close()
 	eventually(t, "the connection", func() bool { return v.server.Stats().Connections == 1 })
 	cut := func() int {
-		return v.server.Cut(func(p Peer) bool { return p.Boot.IsZero() }, revokedRefusal())
+		return v.server.Cut(func(p Peer) bool { return p.Session.IsZero() }, revokedRefusal())
 	}
 	if first, again := cut(), cut(); first != 1 || again != 0 {
 		t.Errorf("cut %d, then %d; want 1 and, as it ends already, 0", first, again)
@@ -84,17 +84,17 @@ func TestAProcessThatIsNotAdmittedDisturbsNobody(t *testing.T) {
 	v := newTown(t, nil, nil)
 	admitted := newTestSource(1)
 	v.server.deps.Admit = func(_ context.Context, p Peer) error {
-		if p.Worker != testWorker || p.Boot != admitted.Boot() {
+		if p.Worker != testWorker || p.Session != admitted.Boot() {
 			return &Refusal{Cause: CauseUnknown, Text: "another process of this worker is admitted", RetryAfter: time.Millisecond}
 		}
 		return nil
 	}
 	who := v.worker()
 	config := func() *tls.Config { return who.Client(trust.RoleCollector, ALPN) }
-	honest := v.runClient(admitted, config)
+	honest := v.runClient(singleOf(admitted), config)
 	eventually(t, "the stream", func() bool { return admitted.ackedSeq() == 2 })
 	clone := newTestSource(2)
-	copied := v.runClient(clone, config)
+	copied := v.runClient(singleOf(clone), config)
 	eventually(t, "the copy refused ten times", func() bool { return copied.Stats().Refused[CauseUnknown] >= 10 })
 	admitted.sample(10)
 	eventually(t, "the records of the first", func() bool { return admitted.ackedSeq() == 12 })
@@ -107,7 +107,7 @@ func TestAProcessThatIsNotAdmittedDisturbsNobody(t *testing.T) {
 
 	// Now the other one is admitted: the first one's stream ends.
 	next := clone.Boot()
-	v.server.Cut(func(p Peer) bool { return p.Boot != next && !p.Boot.IsZero() },
+	v.server.Cut(func(p Peer) bool { return p.Session != next && !p.Session.IsZero() },
 		&Refusal{Cause: CauseUnknown, Text: "another process of this worker is admitted", RetryAfter: time.Hour})
 	eventually(t, "the end of the first", func() bool { return honest.Stats().Refused[CauseUnknown] == 1 })
 }

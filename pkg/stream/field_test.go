@@ -18,7 +18,9 @@ func workerIdentity() trust.Identity {
 // field is a client and a server that meet over pipes.
 type field struct {
 	source *testSource
+	supply Supply // of source alone, if nil
 	sink   *testSink
+	store  Sink // sink, if nil
 	client *Client
 	server *Server
 
@@ -45,8 +47,11 @@ func newField() *field {
 // still. Fields must be set before.
 func (f *field) start(t *testing.T) (stop func()) {
 	t.Helper()
+	if f.store == nil {
+		f.store = f.sink
+	}
 	var err error
-	f.server, err = NewServer(f.serverConfig, ServerDeps{Sink: f.sink, Now: time.Now})
+	f.server, err = NewServer(f.serverConfig, ServerDeps{Sink: f.store, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +81,10 @@ func (f *field) start(t *testing.T) (stop func()) {
 		f.mu.Unlock()
 		return near, nil
 	}
-	f.client, err = NewClient(f.clientConfig, ClientDeps{Source: slowSource{f.source, f.slow}, Connect: connect,
+	if f.supply == nil {
+		f.supply = Single(slowSource{f.source, f.slow}, f.source.Boot())
+	}
+	f.client, err = NewClient(f.clientConfig, ClientDeps{Supply: f.supply, Connect: connect,
 		Now: func() time.Time { return time.Now().Add(f.clientClock) }, Random: func() float64 { return 0.5 }})
 	if err != nil {
 		t.Fatal(err)

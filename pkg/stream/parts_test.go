@@ -22,7 +22,7 @@ func TestFlight(t *testing.T) {
 	for _, c := range []struct{ through, missing, bytes uint64 }{
 		{9, 0, 15}, {10, 1, 14}, {39, 2, 9}, {39, 0, 9}, {1000, 2, 0}, {2000, 0, 0},
 	} {
-		if missing := f.release(c.through); missing != c.missing || f.bytes != c.bytes {
+		if missing := f.release(c.through).missing; missing != c.missing || f.bytes != c.bytes {
 			t.Errorf("released through %d: %d missing, %d bytes left; want %d and %d", c.through, missing, f.bytes, c.missing, c.bytes)
 		}
 	}
@@ -37,10 +37,10 @@ func TestFlightIsBounded(t *testing.T) {
 	if len(f.legs) > maxLegs || f.bytes != n {
 		t.Errorf("%d legs, %d bytes; want at most %d and %d", len(f.legs), f.bytes, maxLegs, n)
 	}
-	if missing := f.release(n - 1); missing != 2*(maxLegs-1) || f.bytes != n-maxLegs+1 {
+	if missing := f.release(n - 1).missing; missing != 2*(maxLegs-1) || f.bytes != n-maxLegs+1 {
 		t.Errorf("through the midst of a merged leg: %d missing, %d bytes left", missing, f.bytes)
 	}
-	if missing := f.release(n); missing != 2*(n-maxLegs+1) || f.bytes != 0 || len(f.legs) != 0 {
+	if missing := f.release(n).missing; missing != 2*(n-maxLegs+1) || f.bytes != 0 || len(f.legs) != 0 {
 		t.Errorf("through all: %d missing, %d bytes left", missing, f.bytes)
 	}
 }

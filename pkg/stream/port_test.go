@@ -284,7 +284,7 @@ func TestWorkerIsToldThatItsCertificateIsNotAccepted(t *testing.T) {
 	v := newTown(t, nil, nil)
 	pair := credentials(t, newCA(t, "prod"), trust.Request{Role: trust.RoleWorker, Name: testWorker.String()}, time.Now).Client(trust.RoleCollector).Certificates[0]
 	own := v.worker()
-	client := v.runClient(newTestSource(1), func() *tls.Config {
+	client := v.runClient(singleOf(newTestSource(1)), func() *tls.Config {
 		config := own.Client(trust.RoleCollector, ALPN)
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 		return config

@@ -48,7 +48,8 @@ func serveOn(s *Server) (near net.Conn, finished <-chan struct{}) {
 }
 
 func goodHello() hello {
-	return hello{boot: model.BootIDFrom([16]byte{1}), first: 1, next: 100, clock: time.Now().UnixNano()}
+	boot := model.BootIDFrom([16]byte{1})
+	return hello{role: roleLive, session: boot, boot: boot, first: 1, next: 100, clock: time.Now().UnixNano()}
 }
 
 func say(t *testing.T, conn net.Conn, messages ...message) {
@@ -78,8 +79,11 @@ func record(seq uint64) []byte {
 func TestBrokenWorkers(t *testing.T) {
 	damaged := record(1)
 	damaged[len(damaged)-1] ^= 1
-	version2 := appendMessage(nil, goodHello())
-	version2[headerSize] = 2
+	version1 := unhex(t, "01 2b0000 01 000102030405060708090a0b0c0d0e0f 0700000000000000 0903000000000000 0000000000000000 0000")
+	backfill := goodHello()
+	backfill.role, backfill.first, backfill.next = roleBackfill, 3, 5
+	borrowed := goodHello()
+	borrowed.session = model.BootIDFrom([16]byte{2})
 	for name, c := range map[string]struct {
 		first []byte // instead of the hello, if not nil
 		then  []byte
@@ -89,8 +93,10 @@ func TestBrokenWorkers(t *testing.T) {
 		"garbage":                    {first: []byte("GET / HTTP/1.1\r\n\r\n"), end: EndProtocol, cause: CauseProtocol},
 		"records before the hello":   {first: appendMessage(nil, records{record(1)}), end: EndProtocol, cause: CauseProtocol},
 		"hello too long":             {first: []byte{byte(kindHello), 0xff, 0xff, 0xff}, end: EndProtocol, cause: CauseProtocol},
-		"hello of another version":   {first: version2, end: EndProtocol, cause: CauseVersion},
-		"hello without a boot":       {first: appendMessage(nil, hello{first: 1, next: 1}), end: EndProtocol, cause: CauseProtocol},
+		"hello of another version":   {first: version1, end: EndProtocol, cause: CauseVersion},
+		"hello without a boot":       {first: appendMessage(nil, hello{role: roleLive, first: 1, next: 1}), end: EndProtocol, cause: CauseProtocol},
+		"live hello of another's":    {first: appendMessage(nil, borrowed), end: EndProtocol, cause: CauseProtocol},
+		"record behind the stretch":  {first: appendMessage(nil, backfill), then: appendMessage(nil, records{append(record(4), record(5)...)}), end: EndOrder, cause: CauseProtocol},
 		"hello twice":                {then: appendMessage(nil, goodHello()), end: EndProtocol, cause: CauseProtocol},
 		"unknown message":            {then: []byte{77, 0, 0, 0}, end: EndProtocol, cause: CauseProtocol},
 		"a collector's message":      {then: appendMessage(nil, ack{1}), end: EndProtocol, cause: CauseProtocol},

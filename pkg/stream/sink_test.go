@@ -57,6 +57,7 @@ func (s *testSink) Open(ctx context.Context, p Peer) (Session, error) {
 	if len(s.stored) > 0 {
 		resume = s.stored[len(s.stored)-1]
 	}
+	resume = max(resume, p.First-1)
 	s.session = &testSession{sink: s, resume: resume, durable: resume, changed: make(chan struct{}), sinceKey: -1}
 	s.sessions++
 	return s.session, nil

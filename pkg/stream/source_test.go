@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync"
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
@@ -29,6 +30,7 @@ type testSource struct {
 	mu     sync.Mutex
 	raw    [][]byte // of record i+1
 	acked  uint64
+	lost   []reject // what was given up
 	frames int
 	grown  chan struct{}
 }
@@ -147,3 +149,18 @@ func (s *testSource) Acked(through uint64) {
 	defer s.mu.Unlock()
 	s.acked = max(s.acked, through)
 }
+
+func (s *testSource) Rejected(from, through uint64, records uint32, cause Cause, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = append(s.lost, reject{cause, from, through, records, text})
+}
+
+func (s *testSource) rejected() []reject {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.lost)
+}
+
+// singleOf is a supply of a source alone, of the process that it names.
+func singleOf(s Source) Supply { return Single(s, s.Boot()) }

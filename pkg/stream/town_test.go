@@ -140,14 +140,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func (v *town) honest() (*testSource, *Client) {
 	v.t.Helper()
 	source, who := newTestSource(1), v.worker()
-	return source, v.runClient(source, func() *tls.Config { return who.Client(trust.RoleCollector, ALPN) })
+	return source, v.runClient(singleOf(source), func() *tls.Config { return who.Client(trust.RoleCollector, ALPN) })
 }
 
-func (v *town) runClient(source Source, config func() *tls.Config) *Client {
+func (v *town) runClient(supply Supply, config func() *tls.Config) *Client {
 	v.t.Helper()
 	limits := DefaultClientConfig()
 	limits.BackoffMin, limits.BackoffMax = time.Millisecond, 50*time.Millisecond
-	client, err := NewClient(limits, ClientDeps{Source: source, Now: time.Now, Random: func() float64 { return 0.5 }, Connect: TLSConnect(config)})
+	client, err := NewClient(limits, ClientDeps{Supply: supply, Now: time.Now, Random: func() float64 { return 0.5 }, Connect: TLSConnect(config)})
 	if err != nil {
 		v.t.Fatal(err)
 	}
