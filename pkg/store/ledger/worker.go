@@ -1,0 +1,179 @@
+package ledger
+
+import (
+	"slices"
+
+	"github.com/cloudless-fleet/cloudless/pkg/event"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+const (
+	// together is how far apart in time refusals of one cause may be that become
+	// one entry, in milliseconds.
+	together = 15 * 60 * 1000
+	// maxOpen is how many entries of a boot can grow at once: its live stream and
+	// what it delivers later come at the same time, for one or two causes.
+	maxOpen = 4
+	// maxCauses is how many causes the sums of a worker may have; more are
+	// summed up as event.CauseOther.
+	maxCauses = 32
+)
+
+// worker is what the ledger has of one worker.
+type worker struct {
+	id      model.WorkerID
+	entries []*entry // by number
+	boots   map[model.BootID]*boot
+	// earlier are the sums of entries that were merged, by cause; through is the
+	// number up to which entries are in them.
+	earlier []sum
+	through uint64
+	dirty   bool // the sums are to be written
+	bytes   int64
+}
+
+// sum is what entries of one cause have become.
+type sum struct {
+	Total
+	noted model.Millis
+}
+
+func (s *sum) aged() model.Millis { return min(s.To, s.noted) }
+
+// boot is what records of one boot have brought.
+type boot struct {
+	worker  *worker
+	id      model.BootID
+	entries []*entry
+	open    []*entry // of refusals, the one that grew last first
+	high    uint64   // the highest sequence number in the entries
+}
+
+// knows reports whether an entry came by that record.
+func (b *boot) knows(seq uint64) bool {
+	if seq > b.high {
+		return false
+	}
+	for _, e := range b.entries {
+		if e.seqs.has(seq) {
+			return true
+		}
+	}
+	return false
+}
+
+// growing returns the entry that a refusal continues, or nil.
+func (b *boot) growing(cause event.Cause, seq uint64, at model.Millis) (best *entry) {
+	for _, e := range b.open {
+		if e.gap.Cause == cause && seq > e.seqs.last && at >= e.gap.From-together && at <= e.gap.To+together &&
+			(e.seqs.runs < maxRuns || seq == e.seqs.last+1) && (best == nil || e.seqs.last > best.seqs.last) {
+			best = e
+		}
+	}
+	return best
+}
+
+// touch makes e the one that grew last.
+func (b *boot) touch(e *entry) {
+	at := slices.Index(b.open, e)
+	if at < 0 {
+		if at = len(b.open); at < maxOpen {
+			b.open = append(b.open, nil)
+		} else {
+			at = maxOpen - 1
+		}
+	}
+	copy(b.open[1:at+1], b.open[:at])
+	b.open[0] = e
+}
+
+// of returns the boot of that id, a new one if need be.
+func (w *worker) of(id model.BootID) *boot {
+	b := w.boots[id]
+	if b == nil {
+		b = &boot{worker: w, id: id}
+		w.boots[id] = b
+	}
+	return b
+}
+
+// enter puts an entry behind the others.
+func (w *worker) enter(e *entry) {
+	w.entries = append(w.entries, e)
+	w.index(e)
+	w.bytes += e.size()
+}
+
+func (w *worker) index(e *entry) {
+	e.boot.entries = append(e.boot.entries, e)
+	e.boot.high = max(e.boot.high, e.seqs.last)
+	if e.refused {
+		e.boot.touch(e)
+	}
+}
+
+// remove takes away the entries for which that holds.
+func (w *worker) remove(which func(*entry) bool) (removed int) {
+	w.entries = slices.DeleteFunc(w.entries, func(e *entry) bool {
+		if !which(e) {
+			return false
+		}
+		e.gone = true
+		removed++
+		w.bytes -= e.size()
+		return true
+	})
+	if removed == 0 {
+		return 0
+	}
+	for id, b := range w.boots {
+		b.entries = slices.DeleteFunc(b.entries, func(e *entry) bool { return e.gone })
+		b.open = slices.DeleteFunc(b.open, func(e *entry) bool { return e.gone })
+		if len(b.entries) == 0 {
+			delete(w.boots, id)
+		}
+	}
+	return removed
+}
+
+// fold merges the n oldest entries into the sums.
+func (w *worker) fold(n int) {
+	n = min(n, len(w.entries))
+	if n == 0 {
+		return
+	}
+	w.through = w.entries[n-1].id
+	for _, e := range w.entries[:n] {
+		w.sum(sum{e.total(), e.noted})
+	}
+	w.remove(func(e *entry) bool { return e.id <= w.through })
+}
+
+// sum adds to the sums.
+func (w *worker) sum(more sum) {
+	find := func(cause event.Cause) int {
+		return slices.IndexFunc(w.earlier, func(s sum) bool { return s.Cause == cause })
+	}
+	at := find(more.Cause)
+	if at < 0 && len(w.earlier) >= maxCauses-1 {
+		more.Cause = event.CauseOther
+		at = find(more.Cause)
+	}
+	if at < 0 {
+		at = len(w.earlier)
+		w.earlier = append(w.earlier, sum{Total: Total{Cause: more.Cause}, noted: more.noted})
+		w.bytes += overhead
+	}
+	w.earlier[at].add(more.Total)
+	w.earlier[at].noted = max(w.earlier[at].noted, more.noted)
+}
+
+// expire forgets what is older than that. It returns how many entries went.
+func (w *worker) expire(before model.Millis) int {
+	count := len(w.earlier)
+	w.earlier = slices.DeleteFunc(w.earlier, func(s sum) bool { return s.aged() < before })
+	w.bytes -= overhead * int64(count-len(w.earlier))
+	return w.remove(func(e *entry) bool { return e.aged() < before })
+}
+
+func (w *worker) empty() bool { return len(w.entries) == 0 && len(w.earlier) == 0 }
