@@ -136,6 +136,7 @@ func (l *Log) remove(s *segment) error {
 	l.mu.Lock()
 	l.segments = slices.DeleteFunc(l.segments, func(other *segment) bool { return other == s })
 	l.older -= s.size
+	s.leaveMapping()
 	l.mu.Unlock()
 	return l.syncRemoved()
 }

@@ -64,6 +64,7 @@ type life struct {
 	sure, flushed uint64
 	oldest, gone  uint64 // gone: below it everything was dropped once
 	faulty        bool
+	viewers       []*durable.Viewer
 	story         []string
 }
 
@@ -114,6 +115,15 @@ func (l *life) step() {
 		l.sync()
 	case n < 67:
 		l.flush()
+	case n < 68:
+		synced := l.log.Synced()
+		err := l.log.Rotate()
+		l.tell("rotate: %v", err)
+		l.allowed(err)
+		l.forget()
+		if err == nil && l.log.Synced() != l.next || l.log.Synced() < synced {
+			fail("rotated, synced up to %d, want %d", l.log.Synced(), l.next)
+		}
 	case n < 71:
 		through := l.oldest + l.random.Uint64N(l.next-l.oldest+1)
 		err := l.log.DropThrough(through)
@@ -147,6 +157,7 @@ func (l *life) step() {
 		l.read()
 	case n < 88:
 		l.end()
+		l.viewAfterEnd()
 		l.reopen()
 	case n < 92:
 		l.tell("kill")
@@ -253,6 +264,7 @@ func (l *life) data() []byte {
 func (l *life) sync() {
 	want := l.next
 	l.disk.During(l.appendMeanwhile)
+	l.view()
 	err := l.log.Sync()
 	l.disk.During(nil)
 	l.tell("sync: %v; %d of %d", err, l.log.Synced(), l.next)
@@ -273,6 +285,8 @@ func (l *life) appendMeanwhile(name string) {
 		return
 	}
 	l.disk.During(nil)
+	l.view()
+	defer l.view()
 	l.serial++
 	l.appendBatch([][]byte{binary.BigEndian.AppendUint64(nil, l.serial), make([]byte, l.random.IntN(30))})
 }
@@ -332,7 +346,7 @@ func (l *life) reopen() {
 		}
 		l.faulty = false
 	}
-	l.log = log
+	l.log, l.viewers = log, nil
 	next := log.Next()
 	l.tell("open: %d to %d, synced %d, was %d to %d, synced %d", log.Oldest(), next, log.Synced(), l.oldest, l.next, l.sure)
 	for _, d := range found {
@@ -366,6 +380,11 @@ func (l *life) reopen() {
 
 // read compares what a reader finds with what is to be there.
 func (l *life) read() {
+	if l.random.IntN(2) == 0 { // before or after a reader has found out where records are
+		l.view()
+	} else {
+		defer l.view()
+	}
 	r := l.log.Read(0)
 	defer r.Close()
 	want := l.records

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // Log is a log of records in a folder. All methods may be called at once;
@@ -40,7 +41,11 @@ type Log struct {
 	older int64 // bytes of the segments before the last
 	round *round
 	grown chan struct{} // closed by the next append; nil while nobody waits
-	stats Stats
+	// viewed says that there is, or was, a Viewer: offsets are kept.
+	viewed bool
+	stats  Stats
+
+	shut atomic.Bool // closed, for who does not hold mu
 }
 
 // Append appends records, all or none, and returns the index of the first one;
@@ -143,6 +148,9 @@ func (l *Log) accept(records [][]byte) (first uint64) {
 				l.tail.buf = open.key.appendMark(l.tail.buf, number, uint32(l.synced-open.first))
 			}
 			l.marked = l.synced
+		}
+		if open.indexed {
+			open.offsets = append(open.offsets, uint32(l.tail.end()))
 		}
 		l.tail.buf = open.key.append(l.tail.buf, number, what, data)
 		l.next++
@@ -263,6 +271,10 @@ func (l *Log) Close() error {
 	l.sweep() // the next Open would clean up as well
 	l.mu.Lock()
 	l.closed = true
+	l.shut.Store(true)
+	for _, s := range l.segments {
+		s.leaveMapping()
+	}
 	l.wakeLocked()
 	l.mu.Unlock()
 	if l.file != nil {

@@ -92,7 +92,7 @@ func open(name string, flags int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return file, nil
+	return osFile{file}, nil
 }
 
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }

@@ -34,6 +34,10 @@ type Reader struct {
 	walk   walker
 	record Record
 	err    error
+	// index collects where the records of the segment are, for viewers, if
+	// collect says so.
+	collect bool
+	index   places
 }
 
 // Read returns a reader that begins with the record of that index, or, if it is
@@ -53,6 +57,7 @@ func (l *Log) ReadAt(at Position) *Reader {
 	if s.number != at.Segment || !r.enter(s) {
 		return r
 	}
+	r.collect = false
 	if !r.walk.seat(at.Offset) {
 		r.err = &Damage{File: s.path, Offset: at.Offset, Why: "no record begins here", Lost: Range{s.first, s.first}}
 	}
@@ -72,6 +77,9 @@ func (r *Reader) Next() bool {
 			return false
 		}
 		found, err := r.walk.next()
+		if r.collect {
+			r.note(found, err)
+		}
 		switch {
 		case err != nil:
 			if !r.stop(err) {
@@ -176,6 +184,7 @@ func (r *Reader) enter(s *segment) bool {
 	}
 	r.seg, r.file = s, file
 	r.next = max(r.next, s.first)
+	r.collect, r.index = !last && r.log.wantsIndex(s), places{offsets: r.index.offsets[:0]}
 	r.walk.enter(s.path, s.header, end, r.read)
 	return true
 }

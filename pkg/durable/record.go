@@ -11,6 +11,9 @@ const MaxRecord = 4 << 20
 // headSize is what a record costs besides its bytes.
 const headSize = 12
 
+// maxLength is the part of an entry's first four bytes that is its length.
+const maxLength = 1<<24 - 1
+
 // kind says what an entry of a segment is.
 type kind byte
 
@@ -65,7 +68,7 @@ type head struct {
 // one that is ok but that it is possible.
 func (k key) parseHead(b []byte) (h head, ok bool) {
 	first := binary.LittleEndian.Uint32(b)
-	h = head{length: int(first & (1<<24 - 1)), kind: kind(first >> 24)}
+	h = head{length: int(first & maxLength), kind: kind(first >> 24)}
 	if h.length > MaxRecord || h.kind > kindMark || h.kind == kindMark && h.length != markSize-headSize {
 		return head{}, false
 	}

@@ -1,6 +1,9 @@
 package durable
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // segment is what the log knows of a segment file.
 type segment struct {
@@ -14,6 +17,16 @@ type segment struct {
 	// to date in the last segment: see Log.openSize.
 	size int64
 	last time.Time // about when its newest record came
+
+	// What follows is for viewers. Log.mu guards it.
+	indexed bool     // offsets are known, and kept up to date
+	offsets []uint32 // where the record of a number begins; 0: lost
+	lost    []*Damage
+	mapped  *mapping // nil: none yet, or the segment is gone
+	gone    bool     // dropped, or the log is closed: it takes no mapping
+	// indexing is held by who finds offsets or makes a mapping. It is taken before
+	// Log.mu.
+	indexing sync.Mutex
 }
 
 // endAt is the index behind the segment's last record, when next would have been

@@ -91,6 +91,7 @@ func (l *Log) renew() error {
 		former.end, former.size = follows, l.tail.at
 		l.older += former.size
 	}
+	l.noteSegmentLocked(former, made, again)
 	l.segments = append(l.segments, made)
 	l.tail = tail{at: headerSize + int64(len(again)), buf: l.tail.buf[:0]}
 	l.synced = l.next
