@@ -200,6 +200,13 @@ func sinkError(err error) error {
 	return ended(EndFailed, err)
 }
 
+// durable is up to where the session has everything from the beginning of the
+// stretch on.
+func (d *downlink) durable() (seq uint64, changed <-chan struct{}) {
+	seq, changed = d.session.Durable()
+	return max(seq, d.resume), changed
+}
+
 // nudge makes the writer look for something to send.
 func (d *downlink) nudge() {
 	select {

@@ -64,7 +64,7 @@ func (d *downlink) drain() {
 	patience := time.NewTimer(drainTimeout)
 	defer patience.Stop()
 	for {
-		durable, changed := d.session.Durable()
+		durable, changed := d.durable()
 		if durable >= d.accepted { // written by this goroutine only
 			return
 		}

@@ -8,7 +8,7 @@ func (d *downlink) write(stop <-chan struct{}) error {
 	defer ticker.Stop()
 	var out []byte
 	for last, tick := false, false; ; {
-		durable, changed := d.session.Durable()
+		durable, changed := d.durable()
 		out = d.due(out[:0], durable, tick)
 		if len(out) > 0 {
 			if err := d.wire.write(out); err != nil {
