@@ -165,7 +165,7 @@ func (r *Reader) enter(s *segment) bool {
 	switch {
 	case closed:
 		r.err = ErrClosed
-	case errors.Is(err, fs.ErrNotExist) && r.log.bySegment(s.number) != s:
+	case errors.Is(err, fs.ErrNotExist) && !r.log.has(s):
 		return r.enter(r.log.holding(r.next)) // it was dropped in this moment
 	case errors.Is(err, fs.ErrNotExist) && !last:
 		r.err = &Damage{File: s.path, Why: "the file is missing", Lost: Range{max(r.next, s.first), end}}
@@ -248,6 +248,15 @@ func (l *Log) bySegment(number uint64) *segment {
 		return nil
 	}
 	return l.segments[at]
+}
+
+// has reports whether a segment whose file was not there is one of the log's all the
+// same. A file is removed before its segment is forgotten, so this waits for who
+// may be about to.
+func (l *Log) has(s *segment) bool {
+	l.writer.Lock()
+	defer l.writer.Unlock()
+	return l.bySegment(s.number) == s
 }
 
 // state tells what may have changed about a segment.

@@ -107,7 +107,7 @@ func (v *Viewer) find(index uint64) ([]byte, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		if err != nil && l.bySegment(s.number) == s { // or else it was dropped in this moment
+		if err != nil && l.has(s) {
 			return nil, &Damage{File: s.path, Why: "the file is missing", Lost: Range{s.first, end}}
 		}
 	}
