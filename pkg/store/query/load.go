@@ -1,0 +1,243 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// ErrLimit: a query needs more samples than Options allow.
+var ErrLimit = errors.New("query needs too many samples")
+
+// loader reads lanes. It is for one goroutine.
+type loader struct {
+	ctx     context.Context
+	window  window
+	options Options
+	usage   *usage
+	data    View
+	pools   *pools
+	readers *Readers
+	memory  *memory
+	// newest says that the newest row of a lane is all that is asked for.
+	newest bool
+	// bounded says that there may be too little memory to keep what is read.
+	bounded bool
+
+	warnings []error
+	unsaid   int // warnings
+	err      error
+
+	mint    model.Millis // of the lane
+	before  mark         // the lane
+	kept    int64        // bytes of the lane
+	pieces  []Piece
+	cuts    []cut
+	scratch []float64
+	overlap overlap
+}
+
+func newLoader(s *seriesSet, view View, m *memory) *loader {
+	q := s.querier
+	return &loader{ctx: s.ctx, window: s.window, options: q.options, usage: &q.usage, data: view, pools: &q.pools, memory: m, bounded: true}
+}
+
+// begin is called by the goroutine that is going to read; end when it has read.
+func (l *loader) begin() (end func()) {
+	// Pieces may be mapped files; a page that the disk cannot read is an error of that
+	// piece and not the end of the process.
+	was := debug.SetPanicOnFault(true)
+	l.readers = l.pools.takeReaders()
+	return func() {
+		debug.SetPanicOnFault(was)
+		l.pools.readers.Put(l.readers)
+		l.readers = nil
+	}
+}
+
+// tries is how often a lane is read whose pieces move meanwhile.
+const tries = 4
+
+// lane reads all groups of a lane.
+func (l *loader) lane(n *lane) error {
+	if err := l.ctx.Err(); err != nil {
+		return err
+	}
+	if l.newest && !n.shared && l.newestRow(n) {
+		return nil
+	}
+	l.mint = l.window.mint
+	if n.shared {
+		l.mint = earlier(l.mint, l.window.lookback)
+	}
+	for try := 1; ; try++ {
+		l.before, l.kept = l.memory.mark(), 0
+		err := l.read(n)
+		if !errors.Is(err, ErrMoved) || try == tries {
+			return err
+		}
+		l.drop(n)
+	}
+}
+
+// drop forgets what was read of a lane.
+func (l *loader) drop(n *lane) {
+	for _, g := range n.groups {
+		g.live = false
+	}
+	l.forget(n)
+}
+
+// forget gives up what was read of a lane, and goes on after it.
+func (l *loader) forget(n *lane) {
+	for _, g := range n.groups {
+		clear(g.chunks)
+		g.chunks, g.counted = g.first[:0], 0
+	}
+	l.memory.back(l.before)
+	l.usage.kept.Add(-l.kept)
+	l.kept = 0
+}
+
+func (l *loader) read(n *lane) error {
+	l.pieces = l.data.Pieces(l.pieces[:0], n.source, n.stream, l.mint, l.window.maxt)
+	defer func() { clear(l.pieces) }()
+	pieces := slices.DeleteFunc(l.pieces, func(p Piece) bool {
+		first, last := p.Range()
+		return first > l.window.maxt || last < l.mint
+	})
+	slices.SortFunc(pieces, func(a, b Piece) int {
+		x, _ := a.Range()
+		y, _ := b.Range()
+		return cmp.Or(cmp.Compare(x, y), cmp.Compare(a.Rank(), b.Rank()))
+	})
+	for len(pieces) > 0 {
+		_, last := pieces[0].Range()
+		together := 1
+		for ; together < len(pieces); together++ {
+			first, end := pieces[together].Range()
+			if first > last {
+				break
+			}
+			last = max(last, end)
+		}
+		var err error
+		if together == 1 {
+			err = l.single(n, pieces[0])
+		} else {
+			err = l.several(n, pieces[:together])
+		}
+		if err != nil {
+			return err
+		}
+		pieces = pieces[together:]
+	}
+	return nil
+}
+
+// account is called when rows were read.
+func (l *loader) account(n *lane, rows int) error {
+	if !l.bounded {
+		return l.ctx.Err()
+	}
+	var samples int64
+	for _, g := range n.groups {
+		for ; g.counted < len(g.chunks); g.counted++ {
+			samples += int64(len(g.chunks[g.counted].v))
+		}
+	}
+	if l.usage.samples.Add(samples) > l.options.Samples {
+		return fmt.Errorf("%w: more than %d; ask for a shorter time or fewer series", ErrLimit, l.options.Samples)
+	}
+	bytes := 8 * (samples + int64(rows))
+	l.kept += bytes
+	if l.usage.kept.Add(bytes) > int64(l.options.Memory) {
+		n.lazy = true
+	}
+	if n.lazy {
+		l.forget(n)
+	}
+	return l.ctx.Err()
+}
+
+// single reads a piece whose times no other piece has.
+func (l *loader) single(n *lane, p Piece) error {
+	err := l.guarded(p, func(r PieceReader) error {
+		times, err := r.Times()
+		if err != nil {
+			return err
+		}
+		from, to := l.rows(times)
+		if from == to {
+			return nil
+		}
+		t := l.memory.times.copy(times[from:to])
+		for _, g := range n.groups {
+			if err := l.take(n, g, r, t, from); err != nil {
+				return err
+			}
+		}
+		return l.account(n, len(t))
+	})
+	return l.passOver(n, err)
+}
+
+// guarded opens a piece and reads it. A fault of a mapped file is an error.
+func (l *loader) guarded(p Piece, read func(PieceReader) error) (err error) {
+	defer func() {
+		fault := recover()
+		if fault == nil {
+			return
+		}
+		at, isFault := fault.(interface {
+			error
+			Addr() uintptr
+		})
+		if !isFault {
+			panic(fault)
+		}
+		first, last := p.Range()
+		err = fmt.Errorf("piece from %d to %d: the disk does not give it: %w", first, last, at)
+	}()
+	r, err := p.Open(l.readers)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return read(r)
+}
+
+// passOver makes an error of a piece a warning, unless it concerns the query.
+func (l *loader) passOver(n *lane, err error) error {
+	if err == nil || errors.Is(err, ErrMoved) || errors.Is(err, ErrLimit) || l.ctx.Err() != nil && errors.Is(err, l.ctx.Err()) {
+		return err
+	}
+	const most = 10
+	n.damaged = true
+	if len(l.warnings) < most {
+		l.warnings = append(l.warnings, fmt.Errorf("query: data of worker %v, stream %d, is left out: %w", n.source.Worker(), n.stream, err))
+	} else {
+		l.unsaid++
+	}
+	return nil
+}
+
+// rows are the rows of times that are in the window.
+func (l *loader) rows(times []int64) (from, to int) {
+	if len(times) == 0 {
+		return 0, 0
+	}
+	to = len(times)
+	if times[0] < int64(l.mint) {
+		from, _ = slices.BinarySearch(times, int64(l.mint))
+	}
+	if times[to-1] > int64(l.window.maxt) {
+		to, _ = slices.BinarySearch(times, int64(l.window.maxt)+1)
+	}
+	return from, max(from, to)
+}

@@ -1,0 +1,34 @@
+package query
+
+// newestRow takes the newest row of the lane for its answer; false when there is
+// none, or it came while the groups were read.
+func (l *loader) newestRow(n *lane) bool {
+	var t []int64
+	for _, g := range n.groups {
+		values, at, has, ok := l.data.Newest(l.scratch[:0], n.source, n.stream, g.part.ID(), l.window.mint, l.window.maxt)
+		l.scratch = values
+		if t == nil && ok {
+			t = l.memory.times.take(1)
+			t[0] = int64(at)
+		}
+		if !ok || t[0] != int64(at) || has && len(values) != g.part.Columns() {
+			l.restart(n)
+			return false
+		}
+		if !has {
+			continue
+		}
+		v := l.memory.values.take(len(g.columns))
+		for i, column := range g.columns {
+			v[i] = values[column]
+		}
+		g.chunks = append(g.chunks, chunk{t: t, v: v})
+	}
+	return true
+}
+
+func (l *loader) restart(n *lane) {
+	for _, g := range n.groups {
+		g.chunks = g.first[:0]
+	}
+}

@@ -1,0 +1,136 @@
+package query
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/cloudless-fleet/cloudless/pkg/frame"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/store/block"
+)
+
+// Blocks is where a sealed block is, such as an entry of a volume. Safe for concurrent use.
+type Blocks interface {
+	// Block opens the block. reuse, when not nil, is one whose memory may be used again
+	// (block.Block.Reopen).
+	Block(reuse *block.Block) (*block.Block, error)
+}
+
+// Sealed makes a piece of a sealed block, whose first and last row have the given times.
+func Sealed(from Blocks, first, last model.Millis, rank uint64) Piece {
+	return sealed{from, first, last, rank}
+}
+
+type sealed struct {
+	from        Blocks
+	first, last model.Millis
+	rank        uint64
+}
+
+// Range implements Piece.
+func (s sealed) Range() (first, last model.Millis) { return s.first, s.last }
+
+// Rank implements Piece.
+func (s sealed) Rank() uint64 { return s.rank }
+
+// sealedKind is the kind of sealedReader in Readers.
+type sealedKind struct{}
+
+// Open implements Piece.
+func (s sealed) Open(pool *Readers) (PieceReader, error) {
+	r, known := pool.Take(sealedKind{}).(*sealedReader)
+	if !known {
+		r = &sealedReader{reader: block.NewReader(), pool: pool}
+	}
+	opened, err := s.from.Block(r.block)
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	r.block = opened
+	r.reader.Reset(opened)
+	return r, nil
+}
+
+// sealedReader reads a block.
+type sealedReader struct {
+	pool   *Readers
+	block  *block.Block
+	reader *block.Reader
+	rows   int // of the selected part
+	runs   []Run
+}
+
+// Times implements PieceReader.
+func (r *sealedReader) Times() ([]int64, error) { return r.reader.Times() }
+
+// Select implements PieceReader.
+func (r *sealedReader) Select(part frame.PartID) ([]Run, error) {
+	r.runs = r.runs[:0]
+	i, has := r.block.Find(part)
+	if !has {
+		return nil, nil
+	}
+	if err := r.reader.Select(i); err != nil {
+		return nil, err
+	}
+	r.rows = r.block.Part(i).Rows
+	if r.rows == 0 {
+		return nil, nil
+	}
+	if r.rows == r.block.Rows() {
+		r.runs = append(r.runs, Run{0, r.rows})
+		return r.runs, nil
+	}
+	return r.runs, r.findRuns()
+}
+
+// findRuns finds the runs of a part that not all rows have: where its times go on as those
+// of the block do.
+func (r *sealedReader) findRuns() error {
+	all, err := r.reader.Times()
+	if err != nil {
+		return err
+	}
+	at := 0 // row of the block
+	for row := 0; row < r.rows; {
+		first, err := r.reader.TimeOf(row)
+		if err != nil {
+			return err
+		}
+		at += sort.Search(len(all)-at, func(i int) bool { return all[at+i] >= int64(first) })
+		most := min(r.rows-row, len(all)-at)
+		n := sort.Search(most, func(i int) bool {
+			t, fault := r.reader.TimeOf(row + i)
+			if fault != nil {
+				err = fault
+			}
+			return int64(t) != all[at+i]
+		})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("part of a block has a row at %d, the block has none", first)
+		}
+		r.runs = append(r.runs, Run{at, at + n})
+		row, at = row+n, at+n
+	}
+	return nil
+}
+
+// Column implements PieceReader.
+func (r *sealedReader) Column(dst []float64, column int) ([]float64, error) {
+	return r.Rows(dst, column, 0, r.rows)
+}
+
+// Rows implements RowsReader.
+func (r *sealedReader) Rows(dst []float64, column, from, to int) ([]float64, error) {
+	if column >= r.reader.Columns() {
+		return dst, fmt.Errorf("column %d of a part that has %d in the block", column, r.reader.Columns())
+	}
+	return r.reader.Values(dst, column, from, to)
+}
+
+// Close implements PieceReader.
+func (r *sealedReader) Close() { r.pool.Give(sealedKind{}, r) }
