@@ -26,6 +26,11 @@ type process struct {
 	boot  model.BootID
 }
 
+// keeper is a spool that is not told what was given up.
+type keeper struct{ *spool.Spool }
+
+func (keeper) Rejected(uint64, uint64, uint32, stream.Cause, string) {}
+
 // start runs a process of a worker until the test ends. Its spool holds a round
 // of figures.
 func (c *collector) start(t *testing.T, who *trust.Credentials, b model.BootID) *process {
@@ -41,7 +46,7 @@ func (c *collector) start(t *testing.T, who *trust.Credentials, b model.BootID) 
 	}
 	cfg := stream.DefaultClientConfig()
 	cfg.BackoffMin, cfg.BackoffMax = time.Millisecond, 20*time.Millisecond
-	client, err := stream.NewClient(cfg, stream.ClientDeps{Source: log, Now: time.Now, Random: func() float64 { return 0.5 },
+	client, err := stream.NewClient(cfg, stream.ClientDeps{Supply: stream.Single(keeper{log}, b), Now: time.Now, Random: func() float64 { return 0.5 },
 		Connect: stream.TLSConnect(func() *tls.Config { return who.Client(trust.RoleCollector, stream.ALPN) })})
 	if err != nil {
 		t.Fatal(err)

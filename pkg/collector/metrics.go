@@ -119,6 +119,7 @@ func portMetrics(m *model.Metrics, s stream.PortStats) {
 func streamMetrics(m *model.Metrics, s stream.ServerStats) {
 	m.Gauge("cloudless_stream_connections", "Connections of workers, those without a hello included.", float64(s.Connections))
 	m.Gauge("cloudless_stream_streams", "Streams of workers open now.", float64(s.Streams))
+	m.Gauge("cloudless_stream_backfills", "Of the streams those that deliver a backlog.", float64(s.Backfills))
 	m.Count("cloudless_stream_opened_total", "Streams opened.", s.Opened)
 	for end, count := range s.Ended {
 		m.Count("cloudless_stream_ended_total", "Connections that ended, by reason.", count, "reason", stream.End(end).String())
@@ -132,6 +133,11 @@ func streamMetrics(m *model.Metrics, s stream.ServerStats) {
 	m.Count("cloudless_stream_records_total", "Records received, context included.", s.Records)
 	m.Count("cloudless_stream_bytes_total", "Bytes of them.", s.Bytes)
 	m.Count("cloudless_stream_missing_records_total", "Records that workers had dropped before they could be sent.", s.Missing)
+	m.Gauge("cloudless_stream_in_flight_bytes", "Bytes of records received and not acknowledged.", float64(s.InFlight))
+	m.Gauge("cloudless_stream_window_bytes", "Bytes that may be, of all streams together.", float64(s.Window))
+	m.Gauge("cloudless_stream_oldest_unacked_seconds", "For how long the oldest record received waits to be acknowledged.", s.OldestUnacked.Seconds())
+	m.Count("cloudless_stream_acks_total", "Acknowledgements of records.", s.Acks)
+	m.Total("cloudless_stream_ack_delay_seconds_total", "Time from receiving the oldest record of an acknowledgement to sending it, summed up.", s.AckDelay.Seconds())
 }
 
 func storeMetrics(m *model.Metrics, s store.Stats) {

@@ -21,7 +21,9 @@ func doorOf(t *testing.T, o *office) sessions {
 		view: newFleetView(o.client(t), func(api.RegisteredWorker, time.Time) {}, quiet(), time.Now)}
 }
 
-func peer(n int) stream.Peer { return stream.Peer{Worker: id(n), Boot: boot(1)} }
+func peer(n int) stream.Peer {
+	return stream.Peer{Worker: id(n), Session: boot(1), Boot: boot(1), First: 1, Next: 100}
+}
 
 func TestWhoIsLetIn(t *testing.T) {
 	nameless, pending := row(5, registered), row(6, model.Pending)
@@ -78,7 +80,7 @@ func TestTheCoordinatorIsAskedBeforeAProcessIsRefused(t *testing.T) {
 	rebooted := row(1, registered)
 	rebooted.Boot = boot(2)
 	o.write(rebooted)
-	if err := s.Admit(t.Context(), stream.Peer{Worker: id(1), Boot: boot(2)}); err != nil {
+	if err := s.Admit(t.Context(), stream.Peer{Worker: id(1), Session: boot(2), Boot: boot(2), First: 1}); err != nil {
 		t.Errorf("got %v, want it admitted", err)
 	}
 	if err := s.Admit(t.Context(), peer(1)); err == nil {

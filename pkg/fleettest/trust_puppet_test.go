@@ -123,6 +123,11 @@ func (p *puppet) send(ack *crm.ProbeAck) {
 	}
 }
 
+// keeper is a spool that is not told what was given up.
+type keeper struct{ *spool.Spool }
+
+func (keeper) Rejected(uint64, uint64, uint32, stream.Cause, string) {}
+
 // stream sends one value of a metric, and goes on until the test ends. boot is
 // that of the process as the hello says it.
 func (p *puppet) stream(boot model.BootID, metric string) *stream.Client {
@@ -138,7 +143,7 @@ func (p *puppet) stream(boot model.BootID, metric string) *stream.Client {
 	}
 	cfg := stream.DefaultClientConfig()
 	cfg.BackoffMin, cfg.BackoffMax = 20*time.Millisecond, 100*time.Millisecond
-	client, err := stream.NewClient(cfg, stream.ClientDeps{Source: log, Now: time.Now, Random: func() float64 { return 0.5 },
+	client, err := stream.NewClient(cfg, stream.ClientDeps{Supply: stream.Single(keeper{log}, boot), Now: time.Now, Random: func() float64 { return 0.5 },
 		Connect: stream.TLSConnect(func() *tls.Config { return p.own.Client(trust.RoleCollector, stream.ALPN) })})
 	if err != nil {
 		p.f.t.Fatal(err)
