@@ -82,23 +82,27 @@ func putWhole(buf []byte, at int, row, ones []float64) int {
 // SetState makes the decoder stand where the one stood whose AppendState gave the
 // state. It never keeps state. Everything counts as changed until the next frame.
 //
-// Errors are ErrVersion and ErrMalformed. If the header cannot be read, the decoder
+// Errors wrap ErrVersion or ErrMalformed. If the header cannot be read, the decoder
 // is as it was; if what is behind it is damaged, the decoder waits for a key
 // frame.
 func (d *Decoder) SetState(state []byte) error {
-	err := d.set(state, d.body)
+	if err := d.set(state, d.body); err != nil {
+		return err
+	}
 	for i := range d.parts {
 		d.parts[i] = math.MaxUint8
 	}
-	return err
+	return nil
 }
 
 // SetState is Decoder.SetState for a part: it takes a state of the whole stream, and
 // reads the part's share of it.
 func (d *PartDecoder) SetState(state []byte) error {
-	err := d.set(state, d.body)
+	if err := d.set(state, d.body); err != nil {
+		return err
+	}
 	d.changed = true
-	return err
+	return nil
 }
 
 // set takes a state with body, which reads the row.
