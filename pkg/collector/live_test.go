@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/spool"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
+	"github.com/cloudless-fleet/cloudless/pkg/stream/streamtest"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/revocation"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/trusttest"
@@ -22,31 +21,18 @@ import (
 // process is a worker's process: its stream to a collector, over real TLS.
 type process struct {
 	*stream.Client
-	spool *spool.Spool
-	boot  model.BootID
+	log  *streamtest.Source
+	boot model.BootID
 }
 
-// keeper is a spool that is not told what was given up.
-type keeper struct{ *spool.Spool }
-
-func (keeper) Rejected(uint64, uint64, uint32, stream.Cause, string) {}
-
-// start runs a process of a worker until the test ends. Its spool holds a round
+// start runs a process of a worker until the test ends. Its log holds a round
 // of figures.
 func (c *collector) start(t *testing.T, who *trust.Credentials, b model.BootID) *process {
 	t.Helper()
-	log, err := spool.New(spool.DefaultConfig(), b, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, record := range records(t, 1) {
-		if _, err := log.Append(record.Kind, record.Stream, record.Kind == frame.KindFrame, record.Payload); err != nil {
-			t.Fatal(err)
-		}
-	}
+	log := streamtest.NewSource(b, records(t, 1)...)
 	cfg := stream.DefaultClientConfig()
 	cfg.BackoffMin, cfg.BackoffMax = time.Millisecond, 20*time.Millisecond
-	client, err := stream.NewClient(cfg, stream.ClientDeps{Supply: stream.Single(keeper{log}, b), Now: time.Now, Random: func() float64 { return 0.5 },
+	client, err := stream.NewClient(cfg, stream.ClientDeps{Supply: log.Supply(), Now: time.Now, Random: func() float64 { return 0.5 },
 		Connect: stream.TLSConnect(func() *tls.Config { return who.Client(trust.RoleCollector, stream.ALPN) })})
 	if err != nil {
 		t.Fatal(err)

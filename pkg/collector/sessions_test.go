@@ -88,6 +88,52 @@ func TestTheCoordinatorIsAskedBeforeAProcessIsRefused(t *testing.T) {
 	}
 }
 
+// What an earlier process has left behind is delivered by the admitted one: it is
+// judged, not the boot of the records.
+func TestABacklogIsJudgedByItsProcess(t *testing.T) {
+	s := doorOf(t, newOffice(row(1, registered)))
+	p := peer(1)
+	p.Boot, p.Backfill = boot(7), true
+	if err := s.Admit(t.Context(), p); err != nil {
+		t.Errorf("admitted with %v", err)
+	}
+	refusal, ok := errors.AsType[*stream.Refusal](second(s.Open(t.Context(), p)))
+	if !ok || refusal.Permanent || refusal.RetryAfter == 0 {
+		t.Errorf("got %v, want that it is kept for later", refusal)
+	}
+	p.Session, p.Boot = boot(7), boot(1)
+	if refusal, ok = errors.AsType[*stream.Refusal](s.Admit(t.Context(), p)); !ok || refusal.Cause != stream.CauseUnknown {
+		t.Errorf("another process: got %v, want it refused", refusal)
+	}
+}
+
+func second(_ stream.Session, err error) error { return err }
+
+// A stretch that does not begin at 1 resumes within itself, and what goes before
+// it is context.
+func TestAStretchThatBeginsLater(t *testing.T) {
+	s := doorOf(t, newOffice(row(1, registered)))
+	p := peer(1)
+	p.First = 4
+	session, err := s.Open(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	if got := session.Resume(); got != 3 {
+		t.Errorf("resumes after %d, want 3", got)
+	}
+	for i, record := range records(t, 3) {
+		if err := session.Append(record, frame.AppendRecord(nil, record)); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(s.contacts.takeAll()); got != i/3 {
+			t.Errorf("record %d: %d contacts, want %d", record.Seq, got, i/3)
+		}
+	}
+	eventually(t, "all of it is durable", func() bool { seq, _ := session.Durable(); return seq == 5 })
+}
+
 func TestARevokedWorkerIsNotLetInWhateverTheRegisterSays(t *testing.T) {
 	s := doorOf(t, newOffice(row(1, registered)))
 	s.revoked = func(p stream.Peer) bool { return p.Worker == id(1) }

@@ -13,8 +13,8 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/crm"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/spool"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
+	"github.com/cloudless-fleet/cloudless/pkg/stream/streamtest"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/home"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/packet"
@@ -123,27 +123,14 @@ func (p *puppet) send(ack *crm.ProbeAck) {
 	}
 }
 
-// keeper is a spool that is not told what was given up.
-type keeper struct{ *spool.Spool }
-
-func (keeper) Rejected(uint64, uint64, uint32, stream.Cause, string) {}
-
 // stream sends one value of a metric, and goes on until the test ends. boot is
 // that of the process as the hello says it.
 func (p *puppet) stream(boot model.BootID, metric string) *stream.Client {
 	p.f.t.Helper()
-	log, err := spool.New(spool.DefaultConfig(), boot, time.Now)
-	if err != nil {
-		p.f.t.Fatal(err)
-	}
-	for _, record := range oneValue(p.f.t, metric) {
-		if _, err := log.Append(record.Kind, record.Stream, record.Kind == frame.KindFrame, record.Payload); err != nil {
-			p.f.t.Fatal(err)
-		}
-	}
+	log := streamtest.NewSource(boot, oneValue(p.f.t, metric)...)
 	cfg := stream.DefaultClientConfig()
 	cfg.BackoffMin, cfg.BackoffMax = 20*time.Millisecond, 100*time.Millisecond
-	client, err := stream.NewClient(cfg, stream.ClientDeps{Supply: stream.Single(keeper{log}, boot), Now: time.Now, Random: func() float64 { return 0.5 },
+	client, err := stream.NewClient(cfg, stream.ClientDeps{Supply: log.Supply(), Now: time.Now, Random: func() float64 { return 0.5 },
 		Connect: stream.TLSConnect(func() *tls.Config { return p.own.Client(trust.RoleCollector, stream.ALPN) })})
 	if err != nil {
 		p.f.t.Fatal(err)
