@@ -1,0 +1,273 @@
+package rollup
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/store/block"
+)
+
+// sealer writes closed buckets into a block.
+type sealer struct {
+	writer  *block.Writer
+	pieces  []piece
+	parts   []block.Part // the schema that the writer knows
+	chosen  []*piece     // of one bucket
+	before  []*piece     // of the bucket before
+	row     []float64
+	columns []uint8 // flags of all columns
+	masks   []mask
+	scales  []uint8   // of all pieces
+	values  []float64 // their rows
+}
+
+// piece is a part of the block: up to pieceColumns columns of a table.
+type piece struct {
+	block.Part
+	*table
+	from, to int     // its columns
+	mask     mask    // its statistics
+	flags    []uint8 // of its columns
+	next     int     // the next row of the table
+	entry    int     // the next entry
+	row      []float64
+}
+
+func newSealer() sealer { return sealer{writer: block.NewWriter()} }
+
+// seal appends the block to dst. Entries of tables are sorted by row.
+func (s *sealer) seal(dst []byte, worker model.WorkerID, stream model.StreamID, tier Tier, lane []laneBucket, tables []*table) []byte {
+	s.pieces, s.before, s.columns = s.pieces[:0], s.before[:0], s.columns[:0]
+	s.scales, s.values = append(s.scales[:0], make([]uint8, clockColumns)...), s.values[:0]
+	clockPart := block.Part{ID: clock, Scales: s.scales[:clockColumns:clockColumns]}
+	for _, t := range tables {
+		if len(t.rows) > 0 {
+			s.prepare(t, lane)
+		}
+	}
+	s.writer.Begin(worker, stream)
+	for number, l := range lane {
+		s.chosen = s.chosen[:0]
+		for i := range s.pieces {
+			if p := &s.pieces[i]; p.next < len(p.rows) && p.rows[p.next] == number {
+				s.chosen = append(s.chosen, p)
+			}
+		}
+		if number == 0 || !slices.Equal(s.chosen, s.before) {
+			s.parts = append(s.parts[:0], clockPart)
+			for _, p := range s.chosen {
+				s.parts = append(s.parts, p.Part)
+			}
+			must(s.writer.Schema(s.parts))
+			s.before = append(s.before[:0], s.chosen...)
+		}
+		s.row = append(s.row[:0], version, float64(tier), float64(l.from-l.at)+float64(tier), float64(l.to-l.from), float64(l.rows))
+		for _, p := range s.chosen {
+			s.row = append(s.row, p.fill(&l)...)
+		}
+		must(s.writer.Append(l.at, s.row))
+	}
+	return s.writer.Seal(dst)
+}
+
+// must: Builder has kept all limits of the block.
+func must(err error) {
+	if err != nil {
+		panic(fmt.Sprintf("rollup: %v", err))
+	}
+}
+
+// prepare decides which statistics are written of a table.
+func (s *sealer) prepare(t *table, lane []laneBucket) {
+	k := len(t.scales)
+	start := len(s.columns)
+	s.columns = append(s.columns, make([]uint8, k)...)
+	columns := s.columns[start : start+k : start+k]
+	s.masks = append(s.masks[:0], make([]mask, pieces(k))...)
+	masks := s.masks
+	next := 0
+	for row, number := range t.rows {
+		firsts := t.firsts[row*k : (row+1)*k]
+		rows := lane[number].rows
+		for ; next < len(t.entries) && int(t.entries[next].row) == row; next++ {
+			e := &t.entries[next]
+			flags, m := e.needs(rows)
+			columns[e.column] |= flags
+			masks[e.column/pieceColumns] |= m
+		}
+		for i, v := range firsts {
+			if columns[i]&fraction == 0 && !isWhole(v, rows) {
+				columns[i] |= fraction
+			}
+		}
+	}
+	for j := range masks {
+		from, to := j*pieceColumns, min((j+1)*pieceColumns, k)
+		masks[j] |= 1 << first
+		for _, f := range columns[from:to] {
+			masks[j] |= maskOf(f)
+		}
+		s.pieces = append(s.pieces, s.piece(t, j, from, to, masks[j], columns[from:to]))
+	}
+}
+
+// maskOf are the statistics that flags of a column ask for.
+func maskOf(f uint8) (m mask) {
+	if f == 0 {
+		return 0
+	}
+	m = 1 << marks
+	for i, s := range [...]statistic{last, low, high, sum} {
+		if f>>i&1 != 0 {
+			m |= 1 << s
+		}
+	}
+	return m
+}
+
+// needs tells which flags and which other statistics a bucket asks for.
+func (b *Bucket) needs(rows int) (f uint8, m mask) {
+	if b.Count != rows {
+		m |= 1 << missing
+	}
+	if b.Count == 0 {
+		return 0, m
+	}
+	if !same(b.Last, b.First) {
+		f |= hasLast
+	}
+	if !same(b.Min, lower(b.Last, b.First)) {
+		f |= hasLow
+	}
+	if !same(b.Max, higher(b.Last, b.First)) {
+		f |= hasHigh
+	}
+	if !same(b.Sum, b.First*float64(b.Count)) {
+		f |= hasSum
+	}
+	if !b.Whole {
+		f |= fraction
+	}
+	if b.Resets > 0 {
+		m |= 1<<resets | 1<<before
+	}
+	if b.FirstAt != b.From {
+		m |= 1 << begins
+	}
+	if b.LastAt != b.To {
+		m |= 1 << ends
+	}
+	if b.Stale {
+		m |= 1 << stale
+	}
+	return f, m
+}
+
+func (s *sealer) piece(t *table, number, from, to int, m mask, flags []uint8) piece {
+	p := piece{table: t, from: from, to: to, mask: m, flags: flags}
+	p.ID = pieceID(t.id, number)
+	at := len(s.scales)
+	s.scales = append(s.scales, make([]uint8, headSize)...)
+	for kind := range statistics {
+		switch {
+		case !m.has(kind):
+		case kind.scaled():
+			s.scales = append(s.scales, t.scales[from:to]...)
+		default:
+			s.scales = append(s.scales, make([]uint8, to-from)...)
+		}
+	}
+	p.Scales = s.scales[at:len(s.scales):len(s.scales)]
+	at = len(s.values)
+	s.values = append(s.values, make([]float64, len(p.Scales))...)
+	p.row = s.values[at:len(s.values):len(s.values)]
+	p.row[headMask], p.row[headPiece], p.row[headColumns] = float64(m), float64(number), float64(len(t.scales))
+	for i := range p.of(marks) {
+		p.of(marks)[i] = float64(flags[i])
+	}
+	return p
+}
+
+// of is where a statistic of the piece's columns is in its row, nil if it is not written.
+func (p *piece) of(s statistic) []float64 {
+	if !p.mask.has(s) {
+		return nil
+	}
+	k := p.to - p.from
+	at := headSize + p.mask.place(s)*k
+	return p.row[at : at+k]
+}
+
+// fill makes the piece's row of the next bucket. What means nothing keeps the value that it had
+// in the row before, which costs least.
+func (p *piece) fill(l *laneBucket) []float64 {
+	k, columns := p.to-p.from, len(p.scales)
+	values := p.firsts[p.next*columns+p.from:][:k]
+	for s := missing; s < statistics; s++ {
+		if !s.scaled() || s == before {
+			clear(p.of(s))
+		}
+	}
+	copies := [...]struct {
+		to   []float64
+		flag uint8
+	}{{p.of(last), hasLast}, {p.of(low), hasLow}, {p.of(high), hasHigh}}
+	sums := p.of(sum)
+	held := p.of(first)
+	copy(held, values)
+	for i, f := range p.flags {
+		if f&^fraction == 0 {
+			continue
+		}
+		for _, c := range &copies {
+			if f&c.flag != 0 {
+				c.to[i] = values[i]
+			}
+		}
+		if f&hasSum != 0 {
+			sums[i] = values[i] * float64(l.rows)
+		}
+	}
+	for ; p.entry < len(p.entries) && int(p.entries[p.entry].row) == p.next; p.entry++ {
+		if e := &p.entries[p.entry]; int(e.column) >= p.from && int(e.column) < p.to {
+			p.put(int(e.column)-p.from, &e.Bucket, l)
+		}
+	}
+	p.next++
+	return p.row
+}
+
+// put writes a loud column.
+func (p *piece) put(i int, b *Bucket, l *laneBucket) {
+	set := func(s statistic, v float64) {
+		if to := p.of(s); to != nil {
+			to[i] = v
+		}
+	}
+	set(missing, float64(l.rows-b.Count))
+	if b.Count == 0 {
+		return
+	}
+	f := p.flags[i]
+	set(first, b.First)
+	if f&hasLast != 0 {
+		set(last, b.Last)
+	}
+	if f&hasLow != 0 {
+		set(low, b.Min)
+	}
+	if f&hasHigh != 0 {
+		set(high, b.Max)
+	}
+	if f&hasSum != 0 {
+		set(sum, b.Sum)
+	}
+	set(resets, float64(b.Resets))
+	set(before, b.Before)
+	set(begins, float64(b.FirstAt-b.From))
+	set(ends, float64(b.To-b.LastAt))
+	if b.Stale {
+		set(stale, float64(b.StaleAt-b.LastAt))
+	}
+}
