@@ -34,7 +34,8 @@ type Entry struct {
 	// Gap says what is missing. Of refused frames Boot, FirstSeq and LastSeq are
 	// those of the refused records; not all between need be refused.
 	Gap event.Gap
-	// Noted is when the collector noted it last, by its own clock.
+	// Noted is when the collector noted it last, by its own clock. The retention
+	// counts from then: what a worker takes for the time may be anything.
 	Noted model.Millis
 	// Earlier is 0, or how many entries were merged into this one: its From and To
 	// are the first and the last of theirs, its sums those of all of them.
@@ -91,10 +92,6 @@ const overhead = 128
 func (e *entry) size() int64 {
 	return overhead + int64(len(e.gap.Cause)+len(e.gap.Text)+len(e.seqs.packed))
 }
-
-// aged is the time that the retention counts from. A worker whose clock is wrong
-// cannot keep an entry alive.
-func (e *entry) aged() model.Millis { return min(e.gap.To, e.noted) }
 
 func (e *entry) total() Total {
 	return Total{Cause: e.gap.Cause, Entries: 1, From: e.gap.From, To: e.gap.To, Frames: e.gap.Frames, Samples: e.gap.Samples}

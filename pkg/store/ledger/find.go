@@ -12,15 +12,18 @@ import (
 // Query says which entries are wanted. What is zero does not narrow it.
 type Query struct {
 	Worker model.WorkerID
-	// From and To bound the time, inclusive: entries that touch it are wanted.
+	// From and To bound the time, inclusive: entries that touch it are wanted, and
+	// refusals that were noted then. The times of refused frames may be anywhere.
 	From, To model.Millis
 	Causes   []event.Cause
 	// Limit is how many at most: the newest.
 	Limit int
 }
 
-func (q Query) wants(cause event.Cause, from, to model.Millis) bool {
-	return to >= q.From && (q.To == 0 || from <= q.To) && (len(q.Causes) == 0 || slices.Contains(q.Causes, cause))
+func (q Query) wants(t Total, noted model.Millis) bool {
+	touches := func(from, to model.Millis) bool { return to >= q.From && (q.To == 0 || from <= q.To) }
+	return (touches(t.From, t.To) || t.Cause.Refused() && touches(noted, noted)) &&
+		(len(q.Causes) == 0 || slices.Contains(q.Causes, t.Cause))
 }
 
 // Find returns the entries that a query wants, by the time at which they begin,
@@ -30,12 +33,12 @@ func (l *Ledger) Find(q Query) (found []Entry, more bool) {
 	l.mu.Lock()
 	l.eachLocked(q.Worker, func(w *worker) {
 		for i := range w.earlier {
-			if s := &w.earlier[i]; q.wants(s.Cause, s.From, s.To) {
+			if s := &w.earlier[i]; q.wants(s.Total, s.noted) {
 				newest.add(s.public(w.id))
 			}
 		}
 		for _, e := range w.entries {
-			if q.wants(e.gap.Cause, e.gap.From, e.gap.To) && newest.has(e.gap.From) {
+			if q.wants(e.total(), e.noted) && newest.has(e.gap.From) {
 				newest.add(e.public(w.id))
 			}
 		}
@@ -50,8 +53,8 @@ func (l *Ledger) Find(q Query) (found []Entry, more bool) {
 // count. Entries that touch the time count in full.
 func (l *Ledger) Totals(q Query) []Total {
 	totals := map[event.Cause]*Total{}
-	add := func(t Total) {
-		if !q.wants(t.Cause, t.From, t.To) {
+	add := func(t Total, noted model.Millis) {
+		if !q.wants(t, noted) {
 			return
 		}
 		sum := totals[t.Cause]
@@ -64,10 +67,10 @@ func (l *Ledger) Totals(q Query) []Total {
 	l.mu.Lock()
 	l.eachLocked(q.Worker, func(w *worker) {
 		for i := range w.earlier {
-			add(w.earlier[i].Total)
+			add(w.earlier[i].Total, w.earlier[i].noted)
 		}
 		for _, e := range w.entries {
-			add(e.total())
+			add(e.total(), e.noted)
 		}
 	})
 	l.mu.Unlock()
@@ -98,7 +101,8 @@ func (s *sum) public(worker model.WorkerID) Entry {
 
 func inOrder(a, b Entry) int {
 	return cmp.Or(cmp.Compare(a.Gap.From, b.Gap.From), cmp.Compare(a.Gap.To, b.Gap.To), slices.Compare(a.Worker[:], b.Worker[:]),
-		cmp.Compare(a.Gap.Cause, b.Gap.Cause), cmp.Compare(a.Gap.FirstSeq, b.Gap.FirstSeq))
+		cmp.Compare(a.Gap.Cause, b.Gap.Cause), cmp.Compare(b.Earlier, a.Earlier), slices.Compare(a.Gap.Boot[:], b.Gap.Boot[:]),
+		cmp.Compare(a.Gap.FirstSeq, b.Gap.FirstSeq), cmp.Compare(a.Noted, b.Noted), cmp.Compare(a.Gap.Text, b.Gap.Text))
 }
 
 // newestEntries keeps so many entries that begin last: a heap, the one that begins

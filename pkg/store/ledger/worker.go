@@ -38,8 +38,6 @@ type sum struct {
 	noted model.Millis
 }
 
-func (s *sum) aged() model.Millis { return min(s.To, s.noted) }
-
 // boot is what records of one boot have brought.
 type boot struct {
 	worker  *worker
@@ -168,12 +166,12 @@ func (w *worker) sum(more sum) {
 	w.earlier[at].noted = max(w.earlier[at].noted, more.noted)
 }
 
-// expire forgets what is older than that. It returns how many entries went.
+// expire forgets what was noted before that. It returns how many entries went.
 func (w *worker) expire(before model.Millis) int {
 	count := len(w.earlier)
-	w.earlier = slices.DeleteFunc(w.earlier, func(s sum) bool { return s.aged() < before })
+	w.earlier = slices.DeleteFunc(w.earlier, func(s sum) bool { return s.noted < before })
 	w.bytes -= overhead * int64(count-len(w.earlier))
-	return w.remove(func(e *entry) bool { return e.aged() < before })
+	return w.remove(func(e *entry) bool { return e.noted < before })
 }
 
 func (w *worker) empty() bool { return len(w.entries) == 0 && len(w.earlier) == 0 }
