@@ -11,10 +11,10 @@
 // backfill never disturbs the live one.
 //
 // Client is the worker's end: it dials, and dials again, and asks its Supply what
-// to send. Server is the collector's end of one connection each. Port is the collector's listener: it
-// shakes hands with whoever comes, gives fleet workers to the Server and
-// everybody else to an HTTP server. Both ends speak over any net.Conn that is
-// already secured, with the peer's identity known.
+// to send. Server is the collector's end of one connection each. Port is the
+// collector's listener: it shakes hands with whoever comes, gives fleet workers
+// to the Server and everybody else to an HTTP server. Both ends speak over any
+// net.Conn that is already secured, with the peer's identity known.
 //
 // # The conversation
 //

@@ -45,9 +45,10 @@ func (p *pacer) sent(at time.Time, size int) {
 
 // wait waits until more may be sent; false when ctx ended first.
 func (p *pacer) wait(ctx context.Context) bool {
-	if p == nil {
-		return ctx.Err() == nil
+	if p != nil {
+		if early := time.Until(p.next); early > 0 {
+			sleep(ctx, early)
+		}
 	}
-	sleep(ctx, time.Until(p.next))
 	return ctx.Err() == nil
 }

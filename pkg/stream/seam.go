@@ -36,7 +36,8 @@ type Source interface {
 	// collector, or was given up by Rejected.
 	Acked(through uint64)
 	// Rejected tells that the collector has given up so many records of the
-	// numbers from to through, and why. Acked covers them afterwards.
+	// numbers from to through, and why. Acked covers them afterwards, unless
+	// they were context.
 	Rejected(from, through uint64, records uint32, cause Cause, text string)
 }
 
