@@ -40,11 +40,12 @@ type sum struct {
 
 // boot is what records of one boot have brought.
 type boot struct {
-	worker  *worker
-	id      model.BootID
-	entries []*entry
-	open    []*entry // of refusals, the one that grew last first
-	high    uint64   // the highest sequence number in the entries
+	worker   *worker
+	id       model.BootID
+	reports  []uint64 // the records that they came in, sorted
+	refusals []*entry
+	open     []*entry // of refusals, the one that grew last first
+	high     uint64   // the highest sequence number in the entries
 }
 
 // knows reports whether an entry came by that record.
@@ -52,12 +53,13 @@ func (b *boot) knows(seq uint64) bool {
 	if seq > b.high {
 		return false
 	}
-	for _, e := range b.entries {
+	for _, e := range b.refusals {
 		if e.seqs.has(seq) {
 			return true
 		}
 	}
-	return false
+	_, found := slices.BinarySearch(b.reports, seq)
+	return found
 }
 
 // growing returns the entry that a refusal continues, or nil.
@@ -103,11 +105,14 @@ func (w *worker) enter(e *entry) {
 }
 
 func (w *worker) index(e *entry) {
-	e.boot.entries = append(e.boot.entries, e)
 	e.boot.high = max(e.boot.high, e.seqs.last)
 	if e.refused {
+		e.boot.refusals = append(e.boot.refusals, e)
 		e.boot.touch(e)
+		return
 	}
+	at, _ := slices.BinarySearch(e.boot.reports, e.seqs.last)
+	e.boot.reports = slices.Insert(e.boot.reports, at, e.seqs.last)
 }
 
 // remove takes away the entries for which that holds.
@@ -124,10 +129,19 @@ func (w *worker) remove(which func(*entry) bool) (removed int) {
 	if removed == 0 {
 		return 0
 	}
+	gone := func(e *entry) bool { return e.gone }
+	for _, b := range w.boots {
+		b.reports = b.reports[:0]
+	}
+	for _, e := range w.entries {
+		if !e.refused {
+			e.boot.reports = append(e.boot.reports, e.seqs.last)
+		}
+	}
 	for id, b := range w.boots {
-		b.entries = slices.DeleteFunc(b.entries, func(e *entry) bool { return e.gone })
-		b.open = slices.DeleteFunc(b.open, func(e *entry) bool { return e.gone })
-		if len(b.entries) == 0 {
+		slices.Sort(b.reports)
+		b.refusals, b.open = slices.DeleteFunc(b.refusals, gone), slices.DeleteFunc(b.open, gone)
+		if len(b.refusals) == 0 && len(b.reports) == 0 {
 			delete(w.boots, id)
 		}
 	}
