@@ -164,6 +164,9 @@ func (f *File) damage(at, length int64, why string) *Damage {
 // Info says what the volume is.
 func (f *File) Info() Info { return f.info }
 
+// String is the path, so that a log does not show the bytes.
+func (f *File) String() string { return f.path }
+
 // Path is the file's.
 func (f *File) Path() string { return f.path }
 
@@ -250,7 +253,9 @@ func (f *File) Locate(e Entry, err error) error {
 	at := e.Offset
 	switch {
 	case errors.As(err, &inBlock):
-		at += int64(inBlock.Offset)
+		if inBlock.Section != block.SectionDirectory { // its checksum covers the header too
+			at += int64(inBlock.Offset)
+		}
 	case errors.As(err, &fault):
 		if offset := fault.Addr - uintptr(unsafe.Pointer(unsafe.SliceData(f.data))); offset < uintptr(len(f.data)) {
 			at = int64(offset)
