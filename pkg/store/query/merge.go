@@ -157,7 +157,7 @@ func (s *samples) add(from int, p samples) {
 	s.t, s.v = append(s.t, p.t[k:]...), append(s.v, p.v[k:]...)
 }
 
-// merge merges the lanes. Values that are absent in the end are markers where one is due.
+// merge merges the lanes. What is absent then is a marker: see iterator.
 func (m *merger) merge(mint, maxt, lookback int64) {
 	if len(m.streams) == 1 {
 		s := &m.streams[0].samples
@@ -165,7 +165,6 @@ func (m *merger) merge(mint, maxt, lookback int64) {
 		m.out.t, m.out.v = append(m.out.t, s.t[from:]...), append(m.out.v, s.v[from:]...)
 		return
 	}
-	started := false
 	for {
 		now, some := m.earliest()
 		if !some || now > maxt {
@@ -175,10 +174,9 @@ func (m *merger) merge(mint, maxt, lookback int64) {
 		if now < mint {
 			continue
 		}
-		if !has && (!ended || !started || m.isLive(now, lookback)) {
+		if !has && (!ended || m.isLive(now, lookback)) {
 			continue
 		}
-		started = has // of two markers the second is none
 		m.out.t, m.out.v = append(m.out.t, now), append(m.out.v, value)
 	}
 }

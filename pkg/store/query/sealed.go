@@ -14,6 +14,8 @@ type Blocks interface {
 	// Block opens the block. reuse, when not nil, is one whose memory may be used again
 	// (block.Block.Reopen).
 	Block(reuse *block.Block) (*block.Block, error)
+	// Locate adds file and offset to what reading the block has found.
+	Locate(err error) error
 }
 
 // Sealed makes a piece of a sealed block, whose first and last row have the given times.
@@ -45,15 +47,16 @@ func (s sealed) Open(pool *Readers) (PieceReader, error) {
 	opened, err := s.from.Block(r.block)
 	if err != nil {
 		r.Close()
-		return nil, err
+		return nil, err // it says where
 	}
-	r.block = opened
+	r.from, r.block = s.from, opened
 	r.reader.Reset(opened)
 	return r, nil
 }
 
 // sealedReader reads a block.
 type sealedReader struct {
+	from   Blocks
 	pool   *Readers
 	block  *block.Block
 	reader *block.Reader
@@ -62,7 +65,17 @@ type sealedReader struct {
 }
 
 // Times implements PieceReader.
-func (r *sealedReader) Times() ([]int64, error) { return r.reader.Times() }
+func (r *sealedReader) Times() ([]int64, error) {
+	times, err := r.reader.Times()
+	return times, r.located(err)
+}
+
+func (r *sealedReader) located(err error) error {
+	if err != nil {
+		return r.from.Locate(err)
+	}
+	return nil
+}
 
 // Select implements PieceReader.
 func (r *sealedReader) Select(part frame.PartID) ([]Run, error) {
@@ -72,7 +85,7 @@ func (r *sealedReader) Select(part frame.PartID) ([]Run, error) {
 		return nil, nil
 	}
 	if err := r.reader.Select(i); err != nil {
-		return nil, err
+		return nil, r.located(err)
 	}
 	r.rows = r.block.Part(i).Rows
 	if r.rows == 0 {
@@ -82,7 +95,7 @@ func (r *sealedReader) Select(part frame.PartID) ([]Run, error) {
 		r.runs = append(r.runs, Run{0, r.rows})
 		return r.runs, nil
 	}
-	return r.runs, r.findRuns()
+	return r.runs, r.located(r.findRuns())
 }
 
 // findRuns finds the runs of a part that not all rows have: where its times go on as those
@@ -129,8 +142,12 @@ func (r *sealedReader) Rows(dst []float64, column, from, to int) ([]float64, err
 	if column >= r.reader.Columns() {
 		return dst, fmt.Errorf("column %d of a part that has %d in the block", column, r.reader.Columns())
 	}
-	return r.reader.Values(dst, column, from, to)
+	dst, err := r.reader.Values(dst, column, from, to)
+	return dst, r.located(err)
 }
 
 // Close implements PieceReader.
-func (r *sealedReader) Close() { r.pool.Give(sealedKind{}, r) }
+func (r *sealedReader) Close() {
+	r.from = nil
+	r.pool.Give(sealedKind{}, r)
+}
