@@ -12,7 +12,7 @@ import (
 // At - tier < time <= At. Where a series has no bucket the lane had no row.
 //
 // Count 0 says that the lane had rows, and the series was in none of them: if it was live
-// before, it ended at From.
+// before, it ended at From, unless it is Silent.
 type Bucket struct {
 	At       model.Millis // end of the bucket
 	From, To model.Millis // times of the lane's first and last row in it
@@ -27,6 +27,8 @@ type Bucket struct {
 	Whole           bool    // all samples are whole numbers, and whatever is summed up of them is exact
 	Stale           bool    // after its last sample the series ended
 	StaleAt         model.Millis
+
+	Silent bool // Count 0, and the series goes on in another lane: see Join
 }
 
 // maxExact is up to where a float64 counts all whole numbers.
@@ -82,7 +84,7 @@ func (b *Bucket) reset(v float64) {
 func (b *Bucket) Add(next Bucket) {
 	switch {
 	case next.Count == 0:
-		if b.Count > 0 && !b.Stale {
+		if b.Count > 0 && !b.Stale && !next.Silent {
 			b.Stale, b.StaleAt = true, next.From
 		}
 		b.To = next.To

@@ -82,7 +82,7 @@ func (o *out) lasts(buckets []Bucket) {
 			if live = !b.Stale; b.Stale {
 				o.add(b.StaleAt, model.Absent())
 			}
-		case live:
+		case live && !b.Silent:
 			o.add(b.From, model.Absent())
 			live = false
 		}

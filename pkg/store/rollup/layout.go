@@ -57,18 +57,18 @@ func pieces(columns int) int { return (columns + pieceColumns - 1) / pieceColumn
 type statistic uint8
 
 const (
-	marks   statistic = iota // flags of the column, see below
-	missing                  // rows of the lane without a sample
-	first
-	last
-	low
-	high
-	sum
-	resets
-	before
-	begins // milliseconds from the lane's first row to the first sample
-	ends   // milliseconds from the last sample to the lane's last row
-	stale  // milliseconds from the last sample to the marker; 0: it did not end
+	statMarks   statistic = iota // flags of the column, see below
+	statMissing                  // rows of the lane without a sample
+	statFirst
+	statLast
+	statMin
+	statMax
+	statSum
+	statResets
+	statBefore
+	statBegins // milliseconds from the lane's first row to the first sample
+	statEnds   // milliseconds from the last sample to the lane's last row
+	statStale  // milliseconds from the last sample to the marker; 0: it did not end
 	statistics
 )
 
@@ -104,7 +104,7 @@ func (m mask) place(s statistic) int { return (m & (1<<s - 1)).count() }
 // scaled reports the statistics that count in units of the column; the others are whole.
 func (s statistic) scaled() bool {
 	switch s {
-	case first, last, low, high, sum, before:
+	case statFirst, statLast, statMin, statMax, statSum, statBefore:
 		return true
 	}
 	return false

@@ -1,6 +1,7 @@
 package rollup
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -30,7 +31,7 @@ type Reader struct {
 	piece   int // that is selected, -1 for none
 	number  int // of it in the block
 	mask    mask
-	times   []int64              // of the part's rows
+	times   []int64               // of the part's rows
 	values  [statistics][]float64 // of one column
 	scratch []float64
 }
@@ -160,21 +161,18 @@ func (r *Reader) head(piece int) (m mask, columns int, err error) {
 	columns = int(numbers[1])
 	mine := min(columns-piece*pieceColumns, pieceColumns)
 	m = mask(masks)
-	if masks < 0 || !m.has(first_) || numbers[0] != int64(piece) || mine < 1 || have != headSize+m.count()*mine {
+	if masks < 0 || !m.has(statFirst) || numbers[0] != int64(piece) || mine < 1 || have != headSize+m.count()*mine {
 		return 0, 0, fmt.Errorf("statistics %#x of %d columns in %d, piece %d: %w", masks, columns, have, numbers[0], ErrInvalid)
 	}
 	return m, columns, nil
 }
-
-// first_ is the statistic where first is a variable.
-const first_ = first
 
 // Buckets appends the buckets of a column of the selected part that end from from to to, both
 // included: one for each bucket in which the lane had rows. A column of a part that is
 // not in the block has buckets too: they have no samples.
 func (r *Reader) Buckets(dst []Bucket, column int, from, to model.Millis) ([]Bucket, error) {
 	start := len(dst)
-	low, _ := slices.BinarySearchFunc(r.lane, from, func(l laneBucket, at model.Millis) int { return int(l.at - at) })
+	low, _ := slices.BinarySearchFunc(r.lane, from, func(l laneBucket, at model.Millis) int { return cmp.Compare(l.at, at) })
 	for _, l := range r.lane[low:] {
 		if l.at > to {
 			break
@@ -239,16 +237,16 @@ func (r *Reader) count(s statistic, row int, most int64) int64 {
 }
 
 // value is a statistic that may follow from others.
-func (r *Reader) value(s statistic, row int, written bool, else_ float64) float64 {
+func (r *Reader) value(s statistic, row int, written bool, otherwise float64) float64 {
 	if written && len(r.values[s]) > 0 {
 		return r.values[s][row]
 	}
-	return else_
+	return otherwise
 }
 
 // bucket fills b from a row of r.values. It reports whether that can be.
 func (r *Reader) bucket(b *Bucket, row, rows int) bool {
-	gone, marked := r.count(missing, row, int64(rows)), r.count(marks, row, anyFlag-1)
+	gone, marked := r.count(statMissing, row, int64(rows)), r.count(statMarks, row, anyFlag-1)
 	if gone < 0 || marked < 0 {
 		return false
 	}
@@ -256,8 +254,8 @@ func (r *Reader) bucket(b *Bucket, row, rows int) bool {
 		return true
 	}
 	width := int64(b.To - b.From)
-	start, rest := r.count(begins, row, width), r.count(ends, row, width)
-	falls, after := r.count(resets, row, int64(b.Count)-1), r.count(stale, row, width)
+	start, rest := r.count(statBegins, row, width), r.count(statEnds, row, width)
+	falls, after := r.count(statResets, row, int64(b.Count)-1), r.count(statStale, row, width)
 	if start < 0 || rest < 0 || falls < 0 || after < 0 || after > rest {
 		return false
 	}
@@ -268,13 +266,13 @@ func (r *Reader) bucket(b *Bucket, row, rows int) bool {
 	if b.Stale = after > 0; b.Stale {
 		b.StaleAt = b.LastAt + model.Millis(after)
 	}
-	b.First = r.values[first][row]
-	b.Last = r.value(last, row, marked&hasLast != 0, b.First)
-	b.Min = r.value(low, row, marked&hasLow != 0, lower(b.Last, b.First))
-	b.Max = r.value(high, row, marked&hasHigh != 0, higher(b.Last, b.First))
-	b.Sum = r.value(sum, row, marked&hasSum != 0, b.First*float64(b.Count))
+	b.First = r.values[statFirst][row]
+	b.Last = r.value(statLast, row, marked&hasLast != 0, b.First)
+	b.Min = r.value(statMin, row, marked&hasLow != 0, lower(b.Last, b.First))
+	b.Max = r.value(statMax, row, marked&hasHigh != 0, higher(b.Last, b.First))
+	b.Sum = r.value(statSum, row, marked&hasSum != 0, b.First*float64(b.Count))
 	b.Resets = int(falls)
-	b.Before = r.value(before, row, falls > 0, 0)
+	b.Before = r.value(statBefore, row, falls > 0, 0)
 	b.Whole = marked&fraction == 0
 	return true
 }

@@ -104,7 +104,7 @@ func (s *sealer) prepare(t *table, lane []laneBucket) {
 	}
 	for j := range masks {
 		from, to := j*pieceColumns, min((j+1)*pieceColumns, k)
-		masks[j] |= 1 << first
+		masks[j] |= 1 << statFirst
 		for _, f := range columns[from:to] {
 			masks[j] |= maskOf(f)
 		}
@@ -117,8 +117,8 @@ func maskOf(f uint8) (m mask) {
 	if f == 0 {
 		return 0
 	}
-	m = 1 << marks
-	for i, s := range [...]statistic{last, low, high, sum} {
+	m = 1 << statMarks
+	for i, s := range [...]statistic{statLast, statMin, statMax, statSum} {
 		if f>>i&1 != 0 {
 			m |= 1 << s
 		}
@@ -129,7 +129,7 @@ func maskOf(f uint8) (m mask) {
 // needs tells which flags and which other statistics a bucket asks for.
 func (b *Bucket) needs(rows int) (f uint8, m mask) {
 	if b.Count != rows {
-		m |= 1 << missing
+		m |= 1 << statMissing
 	}
 	if b.Count == 0 {
 		return 0, m
@@ -150,16 +150,16 @@ func (b *Bucket) needs(rows int) (f uint8, m mask) {
 		f |= fraction
 	}
 	if b.Resets > 0 {
-		m |= 1<<resets | 1<<before
+		m |= 1<<statResets | 1<<statBefore
 	}
 	if b.FirstAt != b.From {
-		m |= 1 << begins
+		m |= 1 << statBegins
 	}
 	if b.LastAt != b.To {
-		m |= 1 << ends
+		m |= 1 << statEnds
 	}
 	if b.Stale {
-		m |= 1 << stale
+		m |= 1 << statStale
 	}
 	return f, m
 }
@@ -183,8 +183,8 @@ func (s *sealer) piece(t *table, number, from, to int, m mask, flags []uint8) pi
 	s.values = append(s.values, make([]float64, len(p.Scales))...)
 	p.row = s.values[at:len(s.values):len(s.values)]
 	p.row[headMask], p.row[headPiece], p.row[headColumns] = float64(m), float64(number), float64(len(t.scales))
-	for i := range p.of(marks) {
-		p.of(marks)[i] = float64(flags[i])
+	for i := range p.of(statMarks) {
+		p.of(statMarks)[i] = float64(flags[i])
 	}
 	return p
 }
@@ -204,17 +204,17 @@ func (p *piece) of(s statistic) []float64 {
 func (p *piece) fill(l *laneBucket) []float64 {
 	k, columns := p.to-p.from, len(p.scales)
 	values := p.firsts[p.next*columns+p.from:][:k]
-	for s := missing; s < statistics; s++ {
-		if !s.scaled() || s == before {
+	for s := statMissing; s < statistics; s++ {
+		if !s.scaled() || s == statBefore {
 			clear(p.of(s))
 		}
 	}
 	copies := [...]struct {
 		to   []float64
 		flag uint8
-	}{{p.of(last), hasLast}, {p.of(low), hasLow}, {p.of(high), hasHigh}}
-	sums := p.of(sum)
-	held := p.of(first)
+	}{{p.of(statLast), hasLast}, {p.of(statMin), hasLow}, {p.of(statMax), hasHigh}}
+	sums := p.of(statSum)
+	held := p.of(statFirst)
 	copy(held, values)
 	for i, f := range p.flags {
 		if f&^fraction == 0 {
@@ -245,29 +245,29 @@ func (p *piece) put(i int, b *Bucket, l *laneBucket) {
 			to[i] = v
 		}
 	}
-	set(missing, float64(l.rows-b.Count))
+	set(statMissing, float64(l.rows-b.Count))
 	if b.Count == 0 {
 		return
 	}
 	f := p.flags[i]
-	set(first, b.First)
+	set(statFirst, b.First)
 	if f&hasLast != 0 {
-		set(last, b.Last)
+		set(statLast, b.Last)
 	}
 	if f&hasLow != 0 {
-		set(low, b.Min)
+		set(statMin, b.Min)
 	}
 	if f&hasHigh != 0 {
-		set(high, b.Max)
+		set(statMax, b.Max)
 	}
 	if f&hasSum != 0 {
-		set(sum, b.Sum)
+		set(statSum, b.Sum)
 	}
-	set(resets, float64(b.Resets))
-	set(before, b.Before)
-	set(begins, float64(b.FirstAt-b.From))
-	set(ends, float64(b.To-b.LastAt))
+	set(statResets, float64(b.Resets))
+	set(statBefore, b.Before)
+	set(statBegins, float64(b.FirstAt-b.From))
+	set(statEnds, float64(b.To-b.LastAt))
 	if b.Stale {
-		set(stale, float64(b.StaleAt-b.LastAt))
+		set(statStale, float64(b.StaleAt-b.LastAt))
 	}
 }
