@@ -187,6 +187,7 @@ func TestConfigs(t *testing.T) {
 		"backoff_max":       {client(func(c *ClientConfig) { c.BackoffMax = c.BackoffMin - 1 })},
 		"refused_retry":     {client(func(c *ClientConfig) { c.RefusedRetry = 0 })},
 		"batch":             {client(func(c *ClientConfig) { c.Batch = 0 }), client(func(c *ClientConfig) { c.Batch = 2 * model.MiB })},
+		"backfill_rate":     {client(func(c *ClientConfig) { c.BackfillRate = leastRate - 1 })},
 		"stop_timeout":      {client(func(c *ClientConfig) { c.StopTimeout = 0 })},
 		"max_connections":   {server(func(c *ServerConfig) { c.MaxConnections = 0 })},
 		"hello_timeout":     {server(func(c *ServerConfig) { c.HelloTimeout = 0 })},
