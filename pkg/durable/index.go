@@ -41,6 +41,10 @@ func (l *Log) index(s *segment) error {
 	}
 	for {
 		entry, err := w.next()
+		if err == nil {
+			found.add(entry)
+			continue
+		}
 		var damage *Damage
 		switch {
 		case errors.As(err, &damage):
@@ -51,10 +55,8 @@ func (l *Log) index(s *segment) error {
 			}
 			l.publish(s, found)
 			return nil
-		case err != nil:
-			return err
 		default:
-			found.add(entry)
+			return err
 		}
 	}
 }
@@ -99,10 +101,12 @@ func (l *Log) wantsIndex(s *segment) bool {
 // note takes notice of what the walker found, as index does: a reader that has passed
 // a whole segment knows where all its records are.
 func (r *Reader) note(found entry, err error) {
+	if err == nil {
+		r.index.add(found)
+		return
+	}
 	var damage *Damage
 	switch {
-	case err == nil:
-		r.index.add(found)
 	case errors.As(err, &damage):
 		known := *damage
 		r.index.lost = append(r.index.lost, &known)

@@ -35,9 +35,7 @@ func scanSegment(w *walker) (s scan) {
 	for {
 		before := w.number
 		found, err := w.next()
-		var damage *Damage
-		switch {
-		case err == nil:
+		if err == nil {
 			switch found.kind {
 			case kindMark:
 				s.trust(min(markOf(found.data), found.number))
@@ -45,6 +43,10 @@ func scanSegment(w *walker) (s scan) {
 				s.trust(found.number)
 			}
 			s.entries = append(s.entries, place{found.number, found.at})
+			continue
+		}
+		var damage *Damage
+		switch {
 		case errors.As(err, &damage):
 			s.breaks = append(s.breaks, gap{damage, before, w.number, damage.Lost.End == 0})
 		default:

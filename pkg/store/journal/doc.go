@@ -26,8 +26,8 @@
 //	sealed    16 | volume n | source n | stream n
 //	passed    17 | session n | from n | to less from n
 //
-// From of the second and later intervals is the distance from the end of the one
-// before, less two: intervals rise and do not touch. Length and checksum are the
+// From of the first interval is less one, from of the others less the end of the one
+// before and two: intervals rise and do not touch. Length and checksum are the
 // log's. docs/formats/journal.md says the same at greater length.
 //
 // # What they mean

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/cloudless-fleet/cloudless/pkg/durable"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
@@ -18,9 +19,9 @@ const (
 )
 
 var (
-	// ErrVersion says that a record is of a kind or version that a newer release
-	// writes. Nothing may be concluded from what is left.
-	ErrVersion = errors.New("written by a newer release")
+	// ErrVersion says that a record is of a kind or version that is not known, and
+	// wraps durable.ErrNewerFormat. It may change what the others mean.
+	ErrVersion = fmt.Errorf("unknown kind of record: %w", durable.ErrNewerFormat)
 	// ErrMalformed says that a record is unharmed, and not what this package writes.
 	ErrMalformed = errors.New("malformed")
 	// ErrKind says that there is another kind of record than was asked for.
@@ -46,7 +47,7 @@ func AppendEntry(dst []byte, e Entry) ([]byte, error) {
 		dst = append(dst, e.Worker[:]...)
 		dst = append(dst, e.Boot[:]...)
 	case KindRecord:
-		dst = append(binary.AppendUvarint(dst, e.Session), e.Raw...)
+		dst = appendRecord(start, e.Session, e.Raw)
 	case KindBase:
 		dst = binary.AppendUvarint(dst, e.Session)
 		dst = binary.AppendUvarint(dst, uint64(e.Stream))
@@ -88,6 +89,12 @@ func AppendEntry(dst []byte, e Entry) ([]byte, error) {
 	return dst, nil
 }
 
+// appendRecord is AppendEntry for the records of workers, which are nearly all.
+func appendRecord(dst []byte, session uint64, raw []byte) []byte {
+	dst = binary.AppendUvarint(append(dst, version|byte(KindRecord)), session)
+	return append(dst, raw...)
+}
+
 // ParseEntry is the inverse of AppendEntry. Raw and State alias b. Memory is
 // allocated for intervals only, and no more than b justifies. Errors wrap
 // ErrVersion or ErrMalformed.
@@ -95,8 +102,8 @@ func ParseEntry(b []byte) (Entry, error) {
 	if len(b) == 0 {
 		return Entry{}, fmt.Errorf("no bytes: %w", ErrMalformed)
 	}
-	e := Entry{Kind: Kind(b[0] &^ (15 << 4))}
-	if b[0]>>4 != version>>4 || e.Kind == 0 || e.Kind >= kinds {
+	e := Entry{Kind: Kind(b[0] & 15)}
+	if b[0]&^15 != version || e.Kind == 0 || e.Kind >= kinds {
 		return Entry{}, fmt.Errorf("first byte %#x: %w", b[0], ErrVersion)
 	}
 	r := reader{b: b[1:]}
