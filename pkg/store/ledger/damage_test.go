@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -142,9 +143,8 @@ func TestSumsThatAreDamagedGiveTheirEntriesBack(t *testing.T) {
 	b.Close()
 	name := b.disk.Names()[0]
 	content, _ := b.disk.Content(name)
-	at := slices.Index(content, byte(kindEarlier))
-	for ; content[at+1] > 17 || content[at+2] != 1; at++ { // the number, the worker
-	}
+	id := workerOf(1)
+	at := bytes.Index(content, append([]byte{byte(kindEarlier), byte(want[0].Earlier)}, id[:]...))
 	content[at+5] ^= 1
 	b.cfg.MaxPerWorker = 100
 	got, found, err := openWith(t, name, content, b.cfg)

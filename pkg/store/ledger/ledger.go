@@ -88,7 +88,7 @@ func (l *Ledger) Refuse(r Refusal) (added bool, err error) {
 		return false, nil
 	}
 	l.countLocked(cause, 1, r.Samples)
-	e := b.growing(cause, r.Seq, at)
+	e := b.growing(cause, r.Seq, at, w.growable(l.cfg.MaxPerWorker))
 	if e == nil {
 		e = &entry{boot: b, refused: true, gap: event.Gap{Cause: known(cause), Text: model.Line(r.Text, event.MaxText)}}
 		l.growLocked(e, r, at)

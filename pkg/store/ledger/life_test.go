@@ -66,7 +66,7 @@ func newLife(t *testing.T, seed uint64) *life {
 		next: map[[2]byte]uint64{}}
 	l.cfg.MaxBytes = model.MiB
 	if l.merges = l.random.IntN(2) == 0; l.merges {
-		l.cfg.MaxPerWorker = 16
+		l.cfg.MaxPerWorker = 32
 	}
 	l.open()
 	return l

@@ -62,10 +62,11 @@ func (b *boot) knows(seq uint64) bool {
 	return found
 }
 
-// growing returns the entry that a refusal continues, or nil.
-func (b *boot) growing(cause event.Cause, seq uint64, at model.Millis) (best *entry) {
+// growing returns the entry that a refusal continues, or nil. oldest is the number
+// of the oldest entry that may grow.
+func (b *boot) growing(cause event.Cause, seq uint64, at model.Millis, oldest uint64) (best *entry) {
 	for _, e := range b.open {
-		if e.gap.Cause == cause && seq > e.seqs.last && at >= e.gap.From-together && at <= e.gap.To+together &&
+		if e.id >= oldest && e.gap.Cause == cause && seq > e.seqs.last && at >= e.gap.From-together && at <= e.gap.To+together &&
 			(e.seqs.runs < maxRuns || seq == e.seqs.last+1) && (best == nil || e.seqs.last > best.seqs.last) {
 			best = e
 		}
@@ -85,6 +86,15 @@ func (b *boot) touch(e *entry) {
 	}
 	copy(b.open[1:at+1], b.open[:at])
 	b.open[0] = e
+}
+
+// growable is the number of the oldest entry that may grow. Those that will soon
+// be merged may not, or what they came by would be forgotten at once.
+func (w *worker) growable(mostEntries int) uint64 {
+	if n := len(w.entries) - mostEntries/2; n > 0 {
+		return w.entries[n].id
+	}
+	return 0
 }
 
 // of returns the boot of that id, a new one if need be.
