@@ -1,0 +1,133 @@
+package head
+
+import (
+	"slices"
+	"sync"
+	"weak"
+
+	"github.com/cloudless-fleet/cloudless/pkg/frame"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/store/schemas"
+)
+
+// schema is what the head needs of a schema, shared by all lanes that have it. It goes
+// on when the dictionary has forgotten it.
+type schema struct {
+	id      frame.SchemaID
+	parts   []*schemas.Part
+	starts  []int // first column of each part, then the number of columns
+	columns int
+
+	once      sync.Once
+	made      *frame.Layout
+	layoutErr error
+}
+
+// layout makes the layout at the first call: a replay can do without.
+func (s *schema) layout(d *schemas.Dictionary) (*frame.Layout, error) {
+	s.once.Do(func() { s.made, s.layoutErr = d.Layout(s.id) })
+	return s.made, s.layoutErr
+}
+
+// find returns which of the schema's parts has the id, -1 for none.
+func (s *schema) find(id frame.PartID) int {
+	for i, p := range s.parts {
+		if p.ID() == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// schemaTable has all schemas in use once. Safe for concurrent use.
+type schemaTable struct {
+	dictionary *schemas.Dictionary
+	mu         sync.Mutex
+	known      map[frame.SchemaID]weak.Pointer[schema]
+}
+
+// get returns a schema of the dictionary; nil if it is not there.
+func (t *schemaTable) get(id frame.SchemaID) *schema {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.known[id].Value(); s != nil {
+		return s
+	}
+	parts := t.dictionary.Schema(id)
+	if parts == nil {
+		return nil
+	}
+	s := &schema{id: id, parts: parts, starts: make([]int, 0, len(parts)+1)}
+	for _, p := range parts {
+		s.starts = append(s.starts, s.columns)
+		s.columns += p.Columns()
+	}
+	s.starts = append(s.starts, s.columns)
+	t.known[id] = weak.Make(s)
+	return s
+}
+
+// tidy forgets schemas that nobody has any more.
+func (t *schemaTable) tidy() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, s := range t.known {
+		if s.Value() == nil {
+			delete(t.known, id)
+		}
+	}
+}
+
+// fresh is how many series of the parts next are not in the parts old.
+func fresh(old, next []*schemas.Part) (n int) {
+	has := func(parts []*schemas.Part, p *schemas.Part) bool {
+		return slices.ContainsFunc(parts, func(q *schemas.Part) bool { return q == p || q.ID() == p.ID() })
+	}
+	var known map[string]struct{}
+	var key []byte
+	for _, p := range next {
+		if has(old, p) {
+			continue
+		}
+		if known == nil {
+			known = map[string]struct{}{}
+			for _, q := range old {
+				if has(next, q) {
+					continue
+				}
+				for i := range q.Columns() {
+					key = appendSeries(key[:0], q, i)
+					known[string(key)] = struct{}{}
+				}
+			}
+		}
+		for i := range p.Columns() {
+			key = appendSeries(key[:0], p, i)
+			if _, both := known[string(key)]; !both {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// appendSeries appends what tells series apart: no valid text contains the separators.
+func appendSeries(key []byte, p *schemas.Part, column int) []byte {
+	name, own := p.Column(column)
+	key = append(key, name...)
+	for _, l := range own {
+		key = append(append(append(append(key, 0xfe), l.Name...), 0xff), l.Value...)
+	}
+	return key
+}
+
+// present is how many of the values are there.
+func present(values []float64) int {
+	n := len(values)
+	for _, v := range values {
+		if v != v && model.IsAbsent(v) {
+			n--
+		}
+	}
+	return n
+}
