@@ -42,6 +42,7 @@ func Rules() []Rule {
 		{"GET /api/v1/", Read}, // what we do not have of that API is a 404 to readers, too
 		{"GET " + api.PathFleetWorkers, Read},
 		{"GET " + api.PathFleetWorkers + "/{id}", Read},
+		{"GET " + api.PathFleetGaps, Read},
 		{"GET " + api.PathMe, Read},
 		{"POST " + api.PathLogout, Read},
 		// Everybody has tokens of his own, for programs: api/people looks at whose.

@@ -51,6 +51,8 @@ func TestWhatAReaderMay(t *testing.T) {
 	may("GET /api/fleet/workers", true)
 	may("GET /api/fleet/workers/01000000-0000-4000-8000-000000000000", true)
 	may("DELETE /api/fleet/workers/01000000-0000-4000-8000-000000000000", false)
+	may("GET /api/fleet/gaps", true)
+	may("DELETE /api/fleet/gaps", false)
 	may("GET /api/auth/me", true)
 	may("POST /api/auth/logout", true)
 	may("GET /api/auth/tokens", true)

@@ -1,5 +1,5 @@
-// Package fleet serves collectord's fleet API: which workers there are and how
-// they do.
+// Package fleet serves collectord's fleet API: which workers there are, how they
+// do, and what is missing of them.
 package fleet
 
 import (
@@ -27,8 +27,9 @@ type Source interface {
 
 // Handlers serve the fleet API.
 type Handlers struct {
-	source Source
-	now    func() time.Time
+	source  Source
+	missing Gaps // nil: that is not served
+	now     func() time.Time
 }
 
 // New returns the handlers over source. now is the collector's clock.
@@ -40,6 +41,9 @@ func New(source Source, now func() time.Time) *Handlers {
 func (h *Handlers) Register(mux *http.ServeMux, wrap func(name string, next http.Handler) http.Handler) {
 	mux.Handle("GET "+api.PathFleetWorkers, wrap("fleet_workers", http.HandlerFunc(h.workers)))
 	mux.Handle("GET "+api.PathFleetWorkers+"/{id}", wrap("fleet_worker", http.HandlerFunc(h.worker)))
+	if h.missing != nil {
+		mux.Handle("GET "+api.PathFleetGaps, wrap("fleet_gaps", http.HandlerFunc(h.gaps)))
+	}
 }
 
 // workers lists the fleet; ?state= (repeatable) and ?instance= narrow it.
