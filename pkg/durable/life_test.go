@@ -124,6 +124,15 @@ func (l *life) step() {
 		if err == nil && l.log.Synced() != l.next || l.log.Synced() < synced {
 			fail("rotated, synced up to %d, want %d", l.log.Synced(), l.next)
 		}
+		if err == nil {
+			err := l.log.DropThrough(l.next - 1)
+			l.tell("drop all: %v", err)
+			l.allowed(err)
+			if oldest := l.log.Oldest(); err == nil && oldest != l.next {
+				fail("dropped all, the oldest is %d, want %d", oldest, l.next)
+			}
+			l.forget()
+		}
 	case n < 71:
 		through := l.oldest + l.random.Uint64N(l.next-l.oldest+1)
 		err := l.log.DropThrough(through)

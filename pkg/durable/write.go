@@ -51,10 +51,12 @@ func (l *Log) Rotate() error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	if l.next == l.last().first {
-		return l.commit()
+	for l.next > l.last().first { // twice, if a sync fails and the new segment begins with what was not on disk
+		if err := l.rotate(); err != nil {
+			return err
+		}
 	}
-	return l.rotate()
+	return nil
 }
 
 // rotate begins a new segment when the last one is full.
