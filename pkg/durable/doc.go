@@ -66,6 +66,13 @@
 // a new segment. Open does likewise with what a former process has left unproven: it
 // writes it once more, instead of only syncing it.
 //
+// # Views
+//
+// A Viewer gives records by index, in any order, from mapped files where there can be
+// such. It touches what is known to be on disk only; the rest it is given from
+// memory. Views cost the log 4 bytes in memory a record. See Guard for what happens
+// when the disk fails under a mapping.
+//
 // # Goroutines and locks
 //
 // The package starts no goroutine. Sync is run by one of its callers for all

@@ -336,7 +336,7 @@ func TestViewsWhileOthersAppendAndDrop(t *testing.T) {
 				}
 			})
 		}
-		for n := uint64(21); n < 800; n++ {
+		for n := uint64(21); n < 300; n++ {
 			appendNumbered(t, log, n, n)
 			switch {
 			case n%50 == 0:

@@ -77,6 +77,14 @@
 // no multiple of the step, and for values which their source rounded
 // otherwise, such as n*0.001 for n/1000. It and the third are the rare ones.
 //
+// # States
+//
+//	state   12 | at | varint since key | body    where a decoder stands
+//	        13 | at                              one that waits for a key frame
+//
+// The body is that of a key frame of the decoder's row. Whoever has only the frames
+// behind begins with a state.
+//
 // # Records
 //
 //	c8 + kind | varint length | varint seq | varint stream | payload | CRC-32C

@@ -87,7 +87,7 @@ func (j *Journal) commitLocked(kind Kind) (first uint64, err error) {
 	if first, err = j.log.Append(j.batch...); err != nil {
 		first, err = 0, fmt.Errorf("journal: %w", err)
 	} else {
-		j.written[kind] += uint64(len(j.batch))
+		j.written[kind].Add(uint64(len(j.batch)))
 	}
 	j.buf, j.ends, j.batch = j.buf[:0], j.ends[:0], j.batch[:0]
 	if cap(j.buf) > keepBuffer {
@@ -107,7 +107,7 @@ func (j *Journal) roomLocked(raw [][]byte) error {
 		size += int64(len(record))
 	}
 	if has := j.log.Size(); has+size > j.bound {
-		j.refused += uint64(len(raw))
+		j.refused.Add(uint64(len(raw)))
 		return fmt.Errorf("journal has %v, at most %v: %w", model.Bytes(has), model.Bytes(j.bound), durable.ErrFull)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/durable"
@@ -32,14 +33,15 @@ type Journal struct {
 	log   *durable.Log
 	bound int64 // 0: none
 
+	written [kinds]atomic.Uint64 // records, by kind
+	refused atomic.Uint64
+
 	// mu is held by who appends, also while the disk is at work. It guards what
 	// follows.
-	mu      sync.Mutex
-	buf     []byte   // encoded records of one append
-	ends    []int    // where each of them ends
-	batch   [][]byte // the same, one by one
-	written [kinds]uint64
-	refused uint64
+	mu    sync.Mutex
+	buf   []byte   // encoded records of one append
+	ends  []int    // where each of them ends
+	batch [][]byte // the same, one by one
 }
 
 // Open opens or makes the journal in a folder, which has no other use. It repairs
@@ -87,19 +89,17 @@ type Stats struct {
 	Refused  uint64 // records of workers for which there was no room within Options.MaxBytes
 }
 
-// Stats returns the figures as they are now.
+// Stats returns the figures as they are now. It does not wait for the disk.
 func (j *Journal) Stats() Stats {
-	s := Stats{Stats: j.log.Stats()}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for kind, n := range j.written {
+	s := Stats{Stats: j.log.Stats(), Refused: j.refused.Load()}
+	for kind := range j.written {
+		n := j.written[kind].Load()
 		if Kind(kind) == KindRecord {
 			s.Appended = n
 		} else {
 			s.Others += n
 		}
 	}
-	s.Refused = j.refused
 	return s
 }
 
