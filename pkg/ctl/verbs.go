@@ -52,6 +52,7 @@ func sections() []section {
 		{"See", []verb{
 			{"workers", "", "list the workers: state, lease, last frame, addresses", (*command).workers},
 			{"query", "[--] EXPR", "evaluate a PromQL expression now, or at a given time", (*command).query},
+			{"gaps", "[WORKER]", "list which samples are missing, and why", (*command).gaps},
 			{"fleet", "", "show the fleet: name, authorities, counts, admin secret", (*command).fleet},
 			{"audit", "", "show who did what, from where", (*command).audit},
 		}},
