@@ -73,8 +73,10 @@ func (f *File) open(number uint64, tier Tier) ([]*Damage, error) {
 	}
 	if f.table != nil {
 		f.checked = make([]atomic.Uint64, (f.footer.pages()+63)/64)
+		f.deps.FS.Advise(f.data[:f.footer.index]) // not the index
 		return damages, nil
 	}
+	f.deps.FS.Advise(f.data)
 	made, found := f.make()
 	f.made.Store(made)
 	if f.footer.entries == 0 {

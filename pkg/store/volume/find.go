@@ -3,7 +3,6 @@ package volume
 import (
 	"encoding/binary"
 	"runtime/debug"
-	"sort"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
@@ -30,15 +29,14 @@ func (f *File) find(dst []Entry, s sought, mint, maxt model.Millis) (_ []Entry, 
 	defer caught(&fault, debug.SetPanicOnFault(true)) // then ok is false, as after any other damage
 	n := f.footer.pages()
 	// The lane may begin in the page before the first that begins with it.
-	page := sort.Search(n, func(i int) bool { return s.compare(f.table[i*pageEntry:]) <= 0 })
+	page := s.search(f.table, pageEntry, n)
 	for page = max(0, page-1); page < n; page++ {
 		heads := f.page(page)
 		if heads == nil {
 			return dst, false
 		}
 		m := len(heads) / headSize
-		i := sort.Search(m, func(i int) bool { return s.compare(heads[i*headSize:]) <= 0 })
-		for ; i < m; i++ {
+		for i := s.search(heads, headSize, m); i < m; i++ {
 			head := heads[i*headSize:][:headSize]
 			if s.compare(head) != 0 || firstOf(head) > maxt {
 				return dst, true

@@ -32,6 +32,8 @@ func (m memory) Map(name string) ([]byte, func() error, error) {
 	return data, func() error { return nil }, nil
 }
 
+func (m memory) Advise([]byte) {}
+
 func (m memory) Link(from, to string) error {
 	if _, there := m.Content(to); there {
 		return fmt.Errorf("link to %q: %w", to, os.ErrExist)

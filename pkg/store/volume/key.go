@@ -85,3 +85,24 @@ func (s *sought) compare(b []byte) int {
 	}
 	return cmp.Compare(s.stream, binary.LittleEndian.Uint32(b[24:]))
 }
+
+// search returns the first of n encoded keys, stride bytes apart and sorted, that is
+// not below. It is what finding costs, so it compares the first words itself.
+func (s *sought) search(b []byte, stride, n int) int {
+	low := 0
+	for low < n {
+		middle := int(uint(low+n) >> 1)
+		at := b[middle*stride:]
+		high := binary.BigEndian.Uint64(at)
+		below := s.high > high
+		if s.high == high {
+			below = s.compare(at) > 0
+		}
+		if below {
+			low = middle + 1
+		} else {
+			n = middle
+		}
+	}
+	return low
+}
