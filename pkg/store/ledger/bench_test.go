@@ -31,7 +31,7 @@ func BenchmarkAgain(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for i := range b.N {
-		bench.report(1, 1, uint64(i%10_000)+1, event.SpoolFull)
+		bench.Add(Report{Worker: workerOf(1), Boot: bootOf(1), Seq: uint64(i%10_000) + 1, Gap: event.Gap{Cause: event.SpoolFull}})
 	}
 }
 

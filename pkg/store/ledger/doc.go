@@ -22,7 +22,10 @@
 //
 // Sync must have returned before anything makes lasting, or may make lasting, that
 // the record was received: a worker that is told so never sends it again. The
-// other way round, what is noted and comes again is recognised.
+// other way round, what is noted and comes again is recognised. So a store
+// syncs the ledger first, then its journal, and keeps what it has of the journal in
+// memory until then: what a process has written may last although it was not
+// synced, and what it had in memory is lost with it.
 //
 // # Bounds
 //
@@ -30,7 +33,8 @@
 // which Entry.Earlier marks; the sums stay right. When all workers together have
 // too many, those with most of them pay. Records whose entries were merged, or
 // are older than the retention, are not recognised any more: by then they are long
-// covered elsewhere.
+// covered elsewhere. That is why an entry among the older half of its worker's does
+// not grow.
 //
 // # How it works
 //

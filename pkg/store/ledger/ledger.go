@@ -106,9 +106,11 @@ func (l *Ledger) Refuse(r Refusal) (added bool, err error) {
 	return true, nil
 }
 
-// Refused is Refuse for callers that have done all they can.
-func (l *Ledger) Refused(worker model.WorkerID, boot model.BootID, seq uint64, cause event.Cause, at model.Millis, samples int) {
-	l.Refuse(Refusal{Worker: worker, Boot: boot, Seq: seq, Cause: cause, At: at, Samples: uint64(max(0, samples))})
+// Refused is Refuse in the form that the store calls. samples is negative if it is
+// not known.
+func (l *Ledger) Refused(worker model.WorkerID, boot model.BootID, seq uint64, cause event.Cause, at model.Millis, samples int) error {
+	_, err := l.Refuse(Refusal{Worker: worker, Boot: boot, Seq: seq, Cause: cause, At: at, Samples: uint64(max(0, samples))})
+	return err
 }
 
 // growLocked adds a refusal to an entry, and to what of it is to be written.

@@ -36,6 +36,22 @@ func TestAReportIsKeptAsItCame(t *testing.T) {
 	}
 }
 
+func TestEvents(t *testing.T) {
+	b := newBench(t)
+	gap := event.Gap{Cause: event.HostOff, From: start - 5000, To: start}
+	for range 2 {
+		for seq, payload := range []string{"", string(event.Append(nil, event.OfGap(gap))), `{"type":"oom_kill"}`, `{"type":`} {
+			if err := b.Event(workerOf(1), bootOf(1), uint64(seq), []byte(payload)); err != nil {
+				t.Errorf("%s: %v", payload, err)
+			}
+		}
+	}
+	b.wantEntries(Entry{Worker: workerOf(1), Gap: gap, Noted: start})
+	if s := b.Stats(); s.Repeated != 1 || s.Others != 2 || s.Malformed != 4 {
+		t.Errorf("stats: got %+v", s)
+	}
+}
+
 func TestReportsAreToldApartByTheirRecord(t *testing.T) {
 	b := newBench(t)
 	f := func(worker, boot byte, seq uint64, want bool) {

@@ -17,6 +17,8 @@ type Stats struct {
 	// Since the ledger was opened:
 	Noted      map[event.Cause]Count // every cause that this release knows; others are CauseOther
 	Repeated   uint64                // records that came again
+	Others     uint64                // events that tell of something else
+	Malformed  uint64                // events that cannot be read
 	Merged     uint64                // entries that became part of an earlier one's sums
 	Expired    uint64
 	Rewrites   uint64 // of the log, those that failed included
