@@ -75,7 +75,7 @@ func open(t *testing.T, disk *durabletest.Disk) *durable.Log {
 	return log
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
