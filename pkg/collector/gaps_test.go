@@ -144,3 +144,21 @@ func TestSilentWorkersAreAmongTheGaps(t *testing.T) {
 	f(api.GapQuery{From: time.UnixMilli(int64(gapNow - 1000))}, event.Unreachable, event.RefusedFuture)
 	f(api.GapQuery{To: time.UnixMilli(int64(gapNow - 46_000))}, "from_tomorrow", event.SpoolFull)
 }
+
+func TestMetricsOfTheLedger(t *testing.T) {
+	g := gapsOver(t)
+	var m model.Metrics
+	gapMetrics(&m, g.book.(*ledger.Ledger).Stats())
+	want := map[string]float64{"spool_full": 5000, "refused_future": 500, "other": 0, "host_off": 0}
+	for _, one := range m {
+		if cause := one.Labels.Get("cause"); one.Name == "cloudless_gaps_samples_total" {
+			if sum, is := want[cause]; is && sum != one.Value {
+				t.Errorf("cause %s: got %v samples, want %v", cause, one.Value, sum)
+			}
+			delete(want, cause)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("nothing of %v", want)
+	}
+}
