@@ -15,6 +15,7 @@ func TestAllAtOnce(t *testing.T) {
 	b.reopen()
 	const sessions, each = 8, 500
 	var writers, others sync.WaitGroup
+	turns := make(chan struct{})
 	for n := range byte(sessions) {
 		writers.Go(func() {
 			for seq := uint64(1); seq <= each; seq++ {
@@ -27,11 +28,11 @@ func TestAllAtOnce(t *testing.T) {
 					if err := b.Sync(); err != nil {
 						t.Error(err)
 					}
+					turns <- struct{}{}
 				}
 			}
 		})
 	}
-	done := make(chan struct{})
 	for _, task := range []func(){
 		func() { b.Find(Query{Limit: 10}) },
 		func() { b.Totals(Query{Worker: workerOf(1)}); b.Stats() },
@@ -45,18 +46,13 @@ func TestAllAtOnce(t *testing.T) {
 		},
 	} {
 		others.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-					task()
-				}
+			for range turns {
+				task()
 			}
 		})
 	}
 	writers.Wait()
-	close(done)
+	close(turns)
 	others.Wait()
 	b.check(t)
 	b.sync()
