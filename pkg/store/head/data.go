@@ -70,7 +70,7 @@ func (d data) Newest(dst []float64, source *schemas.Source, stream model.StreamI
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := &l.newest
-	if !n.known || n.at < mint || n.at > maxt {
+	if !n.known || n.at < l.floor || n.at < mint || n.at > maxt {
 		return dst, 0, false, false
 	}
 	if n.ended {

@@ -29,6 +29,7 @@ type Head struct {
 	define  definitions
 	schemas schemaTable
 	viewers viewerPool
+	ended   endState
 
 	numbers atomic.Uint64 // of the session opened last
 	closed  atomic.Bool

@@ -20,6 +20,9 @@ type laneKey struct {
 type lane struct {
 	source *schemas.Source
 	stream model.StreamID
+	// floor is the time of the last frame that was known of when the lane was made: as long as
+	// the newest row is before it, there is a newer one in a volume.
+	floor model.Millis
 
 	mu sync.Mutex
 	// groups are open, in the order of their starts; those of a pass that is under way
@@ -45,9 +48,7 @@ type newest struct {
 	rows  uint32
 	// follows is the track whose row it is.
 	follows *track
-	// session and boot are those that stored it.
-	session uint64
-	boot    model.BootID
+	boot    model.BootID // that it is of
 }
 
 // isLive says that the lane has not ended.
@@ -87,13 +88,13 @@ func (l *lane) noteLocked(t *track, at model.Millis, received time.Time) {
 	t.noted = true
 	n.at, n.known, n.ended, n.schema, n.received = at, true, false, t.schema, received
 	n.group, n.rows, n.follows = nil, 0, t
-	n.session, n.boot = t.session.number, t.session.boot.id
+	n.boot = t.session.boot.id
 }
 
 // endLocked adds an end row.
 func (l *lane) endLocked(index uint64, at model.Millis) {
 	l.openLocked(&group{stretch: stretch{start: index, first: at, last: at, rows: 1}})
-	l.newest = newest{at: at, known: true, ended: true}
+	l.newest = newest{at: at, known: true, ended: true, boot: l.newest.boot}
 }
 
 // rowLocked returns the newest row, which it reads from the journal if need be; nil if

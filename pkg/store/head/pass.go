@@ -63,7 +63,6 @@ func (p *Pass) detach(w *worker) error {
 	defer w.mu.Unlock()
 	j := p.head.deps.Journal
 	tracks := map[*lane][]*track{}
-	introduced := map[uint64]bool{}
 	for _, s := range []*Session{w.live, w.backfill} {
 		if s == nil || !s.noted {
 			continue
@@ -72,7 +71,6 @@ func (p *Pass) detach(w *worker) error {
 		if refusal := s.introduce(); refusal != nil {
 			return refusal
 		}
-		introduced[s.number] = true
 		for _, t := range s.tracks {
 			tracks[t.lane] = append(tracks[t.lane], t)
 		}
@@ -86,7 +84,7 @@ func (p *Pass) detach(w *worker) error {
 		}
 	}
 	for _, l := range w.sortedLanes() {
-		if err := p.detachLane(w, l, tracks[l], introduced); err != nil {
+		if err := p.detachLane(w, l, tracks[l]); err != nil {
 			return err
 		}
 	}
@@ -94,17 +92,27 @@ func (p *Pass) detach(w *worker) error {
 }
 
 // detachLane detaches the open groups of a lane. No row comes meanwhile: the worker's mu is held.
-func (p *Pass) detachLane(w *worker, l *lane, tracks []*track, introduced map[uint64]bool) error {
-	h := p.head
+//
+// In the journal there are first the bases of the tracks that go on, then the sealed record, then
+// the base that is the newest row, if there is one.
+func (p *Pass) detachLane(w *worker, l *lane, tracks []*track) error {
 	l.mu.Lock()
 	n, row := l.newest, []float64(nil)
 	if n.isLive() {
-		row = l.rowLocked(h)
+		row = l.rowLocked(p.head)
 	}
 	open := len(l.groups)
 	l.mu.Unlock()
-	if open > 0 || row != nil {
-		if _, err := h.deps.Journal.Sealed(p.volume, l.source.Number(), l.stream); err != nil {
+	var first *track // has the newest row
+	for _, t := range tracks {
+		if t == n.follows && t.noted && t.group != nil {
+			first = t
+		} else if err := t.rebase(); err != nil {
+			return err
+		}
+	}
+	if open > 0 || row != nil || n.ended {
+		if _, err := p.head.deps.Journal.Sealed(p.volume, l.source.Number(), l.stream); err != nil {
 			return err
 		}
 	}
@@ -114,35 +122,35 @@ func (p *Pass) detachLane(w *worker, l *lane, tracks []*track, introduced map[ui
 		l.mu.Unlock()
 		p.lanes = append(p.lanes, l)
 	}
-	if row != nil && !slices.ContainsFunc(tracks, func(t *track) bool { return t.group != nil && t.decoder.At() == n.at }) {
-		if err := p.keepNewest(w, l, n, row, introduced); err != nil {
+	switch {
+	case first != nil:
+		return first.rebase()
+	case row != nil:
+		state, err := p.head.stateOf(n.schema, n.at, row)
+		if err != nil {
 			return err
 		}
-	}
-	for _, t := range tracks {
-		if err := t.rebase(); err != nil {
+		return p.keepNewest(w, l, n.boot, n.schema.id, state)
+	case n.ended:
+		state, err := p.head.ended.state(n.at)
+		if err != nil {
 			return err
 		}
+		return p.keepNewest(w, l, n.boot, frame.SchemaID{}, state)
 	}
 	return nil
 }
 
-// keepNewest writes the newest row of a lane, which no decoder holds, as a base.
-func (p *Pass) keepNewest(w *worker, l *lane, n newest, row []float64, introduced map[uint64]bool) error {
-	h := p.head
-	if !introduced[n.session] {
-		introduced[n.session] = true
-		// As a backfill session: it says nothing of what the worker is now.
-		_, err := h.deps.Journal.Session(n.session, journal.Session{Worker: w.id, Boot: n.boot, Source: l.source.Number(), Backfill: true})
-		if err != nil {
-			return err
-		}
-	}
-	state, err := h.stateOf(n.schema, n.at, row)
+// keepNewest writes the newest row of a lane, which no decoder holds, as a base of a session
+// of its own.
+func (p *Pass) keepNewest(w *worker, l *lane, boot model.BootID, id frame.SchemaID, state []byte) error {
+	j, number := p.head.deps.Journal, p.head.numbers.Add(1)
+	// As a backfill session: it says nothing of what the worker is now.
+	_, err := j.Session(number, journal.Session{Worker: w.id, Boot: boot, Source: l.source.Number(), Backfill: true})
 	if err != nil {
 		return err
 	}
-	_, err = h.deps.Journal.Base(n.session, l.stream, n.schema.id, state)
+	_, err = j.Base(number, l.stream, id, state)
 	return err
 }
 

@@ -57,8 +57,8 @@ type pastTrack struct {
 type pastLane struct {
 	*lane
 	tracks []*pastTrack
-	// sealed says that a sealed record came, and no frame since: a base that follows
-	// is the newest row.
+	// sealed says that a sealed record came, and nothing since: a base that follows is the
+	// newest row.
 	sealed bool
 }
 
@@ -211,7 +211,7 @@ func (r *replay) record(h *Head, index uint64, e journal.Entry) error {
 	t.at, t.lane.sealed = header.At, false
 	s.worker.note(header.At, time.Time{})
 	if n := &t.lane.newest; !n.known || header.At > n.at {
-		*n = newest{at: header.At, known: true, schema: t.schema, group: t.group, rows: t.group.rows, session: s.number, boot: s.boot.id}
+		*n = newest{at: header.At, known: true, schema: t.schema, group: t.group, rows: t.group.rows, boot: s.boot.id}
 	}
 	return r.extend(h, t, header.At)
 }
@@ -262,32 +262,49 @@ func (r *replay) base(h *Head, index uint64, e journal.Entry) {
 		return
 	}
 	t := r.track(s, e.Stream)
-	t.group = nil
-	next := h.schemas.get(e.Schema)
-	if next == nil {
-		return
-	}
-	d := r.decoders[next]
-	if d == nil {
-		layout, err := next.layout(h.deps.Dictionary)
-		if err != nil {
-			return
+	n := &t.lane.newest
+	isNewest := t.lane.sealed
+	t.lane.sealed, t.group = false, nil
+	if e.Schema == (frame.SchemaID{}) {
+		at, err := h.ended.at(e.State)
+		if err == nil && isNewest && (!n.known || at >= n.at) {
+			*n = newest{at: at, known: true, ended: true, boot: s.boot.id}
 		}
-		d = frame.NewDecoder(layout, next.id)
-		r.decoders[next] = d
-	}
-	if d.SetState(e.State) != nil {
 		return
+	}
+	next, at := r.state(h, e)
+	if next == nil {
+		return // the frames behind it cannot be read
 	}
 	if t.schema != next {
 		t.schema, t.span = next, nil
 	}
-	t.at = d.At()
-	t.group = t.pen.begin(next, index, 0, true, 0)
-	if n := &t.lane.newest; t.lane.sealed && (!n.known || !n.ended && t.at >= n.at) {
-		s.worker.note(t.at, time.Time{})
-		*n = newest{at: t.at, known: true, schema: next, group: t.group, session: s.number, boot: s.boot.id}
+	t.at, t.group = at, t.pen.begin(next, index, 0, true, 0)
+	if isNewest && (!n.known || !n.ended && at >= n.at) {
+		s.worker.note(at, time.Time{})
+		*n = newest{at: at, known: true, schema: next, group: t.group, boot: s.boot.id}
 	}
+}
+
+// state reads schema and time of a base; nil if it is of no use.
+func (r *replay) state(h *Head, e journal.Entry) (*schema, model.Millis) {
+	s := h.schemas.get(e.Schema)
+	if s == nil {
+		return nil, 0
+	}
+	d := r.decoders[s]
+	if d == nil {
+		layout, err := s.layout(h.deps.Dictionary)
+		if err != nil {
+			return nil, 0
+		}
+		d = frame.NewDecoder(layout, s.id)
+		r.decoders[s] = d
+	}
+	if d.SetState(e.State) != nil {
+		return nil, 0
+	}
+	return s, d.At()
 }
 
 // seal drops what is in a volume.
@@ -306,7 +323,9 @@ func (r *replay) seal(h *Head, e journal.Entry, hasVolume func(uint64) bool) {
 	}
 	l.groups = nil
 	for _, t := range l.tracks {
-		t.group = nil
+		if t.group != nil && t.group.rows > 0 { // or it goes on, behind a base
+			t.group = nil
+		}
 	}
 }
 

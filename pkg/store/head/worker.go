@@ -190,7 +190,10 @@ func (w *worker) laneOf(source *schemas.Source, stream model.StreamID, bounded b
 	if bounded && len(w.lanes) >= lanesPerStream*w.head.limits.MaxStreams {
 		return nil
 	}
-	l := &lane{source: source, stream: stream}
+	l := &lane{source: source, stream: stream, floor: schemas.MinTime}
+	if at, known := w.head.deps.Dictionary.Until(source, stream); known {
+		l.floor = at
+	}
 	w.head.mu.Lock()
 	defer w.head.mu.Unlock()
 	w.lanes[key], w.head.lanes[key] = l, l
