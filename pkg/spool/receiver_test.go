@@ -4,107 +4,177 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"testing"
+	"io"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/event"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
-// receiver decodes what a spool gives, as a collector does, and fails when
-// something cannot be decoded.
-type receiver struct {
-	t        *testing.T
-	spool    *Spool
+// fail ends a test from anywhere below a life or a t.Run that recovers.
+func fail(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+// name is a record of any boot.
+type name struct {
+	boot model.BootID
+	seq  uint64
+}
+
+// collector stores what spools of one worker give it, as the real one does, and
+// fails when something cannot be decoded.
+type collector struct {
 	parts    map[frame.PartID]model.Part
-	layouts  map[model.StreamID]*frame.Layout
+	coverage map[model.BootID]*intervals
+	rows     map[name]float64 // first column of every frame
+	gaps     map[event.Gap]bool
+	events   int // others
+	again    int // frames that came more than once
+}
+
+func newCollector() *collector {
+	return &collector{parts: map[frame.PartID]model.Part{}, coverage: map[model.BootID]*intervals{}, rows: map[name]float64{}, gaps: map[event.Gap]bool{}}
+}
+
+// link is a connection.
+type link struct {
+	*collector
+	stretch  *Stretch
+	covered  *intervals
+	resume   uint64
+	after    uint64
+	latest   uint64
 	decoders map[model.StreamID]*frame.Decoder
-	after    uint64 // everything up to it is stored
-	records  int
-	rows     map[uint64]float64 // first column of every frame, by number
+	ended    bool
 }
 
-func newReceiver(t *testing.T, s *Spool) *receiver {
-	return &receiver{t: t, spool: s, parts: map[frame.PartID]model.Part{}, rows: map[uint64]float64{}}
-}
-
-// connect begins with fresh decoders behind what is stored; forget says that
-// the parts are lost, too.
-func (r *receiver) connect(forget bool) {
-	r.t.Helper()
-	r.decoders = map[model.StreamID]*frame.Decoder{}
-	if forget {
-		clear(r.parts)
+// connect begins a connection with fresh decoders, behind what is stored of the
+// stretch.
+func (c *collector) connect(st *Stretch, ack bool) *link {
+	first, next := st.Range()
+	if first > next || first == 0 {
+		fail("stretch from %d to %d", first, next)
 	}
-	raw, err := r.spool.Context(r.after, func(id frame.PartID) bool { _, known := r.parts[id]; return known })
+	covered := c.coverage[st.Boot()]
+	if covered == nil {
+		covered = new(intervals)
+		c.coverage[st.Boot()] = covered
+	}
+	l := &link{collector: c, stretch: st, covered: covered, decoders: map[model.StreamID]*frame.Decoder{}}
+	l.resume = min(covered.past(first)-1, max(next, 1)-1)
+	l.after = l.resume
+	if ack {
+		st.Acked(l.resume)
+	}
+	offered := map[frame.PartID]bool{}
+	for _, id := range st.Parts() {
+		_, offered[id] = c.parts[id]
+	}
+	raw, err := st.Context(l.resume, func(id frame.PartID) bool { return offered[id] })
 	if err != nil {
-		r.t.Fatal(err)
+		fail("context of %d: %v", l.resume, err)
 	}
-	r.take(raw, 0, r.after)
+	l.take(raw, l.resume)
+	return l
 }
 
-// pull takes what there is now, at most about most bytes of it, and returns
-// whether there was something.
-func (r *receiver) pull(most int) bool {
-	r.t.Helper()
-	raw, last, grown := r.spool.take(r.after, nil, most)
-	if grown != nil {
+// pull takes what there is now, about most bytes of it, and reports whether there
+// was something.
+func (l *link) pull(most int) bool {
+	if l.ended {
 		return false
 	}
-	r.take(raw, r.after, last)
-	r.after = last
+	raw, last, err := l.stretch.Next(done(), l.after, nil, most)
+	switch {
+	case errors.Is(err, io.EOF):
+		l.ended = true
+		return false
+	case errors.Is(err, context.Canceled):
+		return false
+	case err != nil:
+		fail("next after %d: %v", l.after, err)
+	case len(raw) == 0 || last <= l.after || last >= l.stretch.end:
+		fail("%d bytes from %d to %d of a stretch to %d", len(raw), l.after, last, l.stretch.end)
+	}
+	l.take(raw, last)
+	l.covered.add(l.after+1, last) // what is missing between never comes
+	l.after = last
 	return true
 }
 
-func (r *receiver) take(raw []byte, above, upTo uint64) {
-	r.t.Helper()
-	for latest := above; len(raw) > 0; {
-		record, n, err := frame.ParseRecord(raw)
+func (l *link) ack() {
+	if l.after >= l.stretch.first {
+		l.stretch.Acked(l.after)
+	}
+}
+
+// done is a context that has ended: Next then gives what is there and does not wait.
+func done() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+func (l *link) take(raw []byte, upTo uint64) {
+	for len(raw) > 0 {
+		r, n, err := frame.ParseRecord(raw)
 		if err != nil {
-			r.t.Fatal(err)
+			fail("%v", err)
 		}
-		if record.Seq <= latest || record.Seq > upTo {
-			r.t.Fatalf("record %d after %d, want up to %d", record.Seq, latest, upTo)
+		if r.Seq <= l.latest || r.Seq > upTo {
+			fail("record %d after %d, want up to %d", r.Seq, l.latest, upTo)
 		}
-		latest = record.Seq
-		if err := r.decode(record); err != nil {
-			r.t.Fatalf("record %d (%v of stream %d): %v", record.Seq, record.Kind, record.Stream, err)
+		l.latest = r.Seq
+		if err := l.decode(r); err != nil {
+			fail("record %d (%v of stream %d) of boot %v: %v", r.Seq, r.Kind, r.Stream, l.stretch.Boot(), err)
 		}
-		r.records++
 		raw = raw[n:]
 	}
 }
 
-func (r *receiver) decode(record frame.Record) error {
-	switch record.Kind {
+func (l *link) decode(r frame.Record) error {
+	switch r.Kind {
 	case frame.KindPart:
-		part, err := frame.ParsePart(record.Payload)
-		r.parts[frame.PartIDOf(record.Payload)] = part
+		part, err := frame.ParsePart(r.Payload)
+		l.parts[frame.PartIDOf(r.Payload)] = part
 		return err
 	case frame.KindSchema:
-		return r.follow(record)
+		return l.follow(r)
 	case frame.KindFrame:
-		decoder := r.decoders[record.Stream]
+		decoder := l.decoders[r.Stream]
 		if decoder == nil {
 			return errors.New("no schema")
 		}
-		if err := decoder.Decode(record.Payload); err != nil {
+		if err := decoder.Decode(r.Payload); err != nil {
 			return err
 		}
-		r.rows[record.Seq] = decoder.Row()[0]
+		if r.Seq > l.resume {
+			at := name{l.stretch.Boot(), r.Seq}
+			if _, twice := l.rows[at]; twice {
+				l.again++
+			}
+			l.rows[at] = decoder.Row()[0]
+		}
+	case frame.KindEvent:
+		e, err := event.Parse(r.Payload)
+		if err == nil && e.Gap != nil && r.Seq > l.resume {
+			l.gaps[*e.Gap] = true
+		} else if r.Seq > l.resume {
+			l.events++
+		}
+		return err
 	}
 	return nil
 }
 
-func (r *receiver) follow(record frame.Record) error {
-	schema, err := frame.ParseSchema(record.Payload)
+func (l *link) follow(r frame.Record) error {
+	schema, err := frame.ParseSchema(r.Payload)
 	if err != nil {
 		return err
 	}
 	var parts []model.Part
 	for _, id := range schema.Parts {
-		part, known := r.parts[id]
+		part, known := l.parts[id]
 		if !known {
 			return fmt.Errorf("part %v unknown", id)
 		}
@@ -114,24 +184,48 @@ func (r *receiver) follow(record frame.Record) error {
 	if err != nil {
 		return err
 	}
-	r.decoders[record.Stream] = frame.NewDecoder(layout, schema.ID())
+	l.decoders[r.Stream] = frame.NewDecoder(layout, schema.ID())
 	return nil
+}
+
+// sum is what the gap events of samples that were made say.
+// Boots of vague are left out.
+func (c *collector) sum(vague map[model.BootID]bool) (frames, samples uint64) {
+	for gap := range c.gaps {
+		if gap.Cause.Sampled() && !vague[gap.Boot] {
+			frames, samples = frames+gap.Frames, samples+gap.Samples
+		}
+	}
+	return frames, samples
 }
 
 // sampler fills a spool as the worker's sampler does.
 type sampler struct {
-	t        *testing.T
 	spool    *Spool
 	keyEvery int
 	at       model.Millis
+	vary     func() int // how many values of a row are absent
 	encoders map[model.StreamID]*frame.Encoder
 	columns  map[model.StreamID]int
-	said     map[uint64]float64 // first column by number, as receiver.rows
+	said     map[name]said
 }
 
-func newSampler(t *testing.T, s *Spool, keyEvery int) *sampler {
-	return &sampler{t: t, spool: s, keyEvery: keyEvery, encoders: map[model.StreamID]*frame.Encoder{},
-		columns: map[model.StreamID]int{}, said: map[uint64]float64{}}
+// said is a frame that was taken.
+type said struct {
+	first   float64
+	samples uint64
+	at      time.Time
+}
+
+func newSampler(s *Spool, keyEvery int) *sampler {
+	f := &sampler{keyEvery: keyEvery, vary: func() int { return 0 }, said: map[name]said{}}
+	f.use(s)
+	return f
+}
+
+// use goes on with another spool, as a new process does.
+func (f *sampler) use(s *Spool) {
+	f.spool, f.encoders, f.columns = s, map[model.StreamID]*frame.Encoder{}, map[model.StreamID]int{}
 }
 
 // testPart is a part that differs from all others of another n.
@@ -143,179 +237,67 @@ func testPart(n int) model.Part {
 	return model.Part{Collector: fmt.Sprintf("c%d", n), Families: []model.Family{family}}
 }
 
-// define gives a stream a schema of the numbered parts.
-func (s *sampler) define(stream model.StreamID, numbers ...int) {
-	s.t.Helper()
+func encodedPart(n int) []byte {
+	encoded, err := frame.AppendPart(nil, testPart(n))
+	if err != nil {
+		fail("%v", err)
+	}
+	return encoded
+}
+
+// define gives a stream a schema of the numbered parts. It fails only for want of
+// room.
+func (f *sampler) define(stream model.StreamID, numbers ...int) error {
 	var schema frame.Schema
 	var parts []model.Part
 	for _, n := range numbers {
-		encoded, err := frame.AppendPart(nil, testPart(n))
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		if _, err := s.spool.Append(frame.KindPart, 0, false, encoded); err != nil {
-			s.t.Fatal(err)
+		if _, err := f.spool.Append(frame.KindPart, 0, false, encodedPart(n), 0); err != nil {
+			return err
 		}
 		parts = append(parts, testPart(n))
-		schema.Parts = append(schema.Parts, frame.PartIDOf(encoded))
+		schema.Parts = append(schema.Parts, frame.PartIDOf(encodedPart(n)))
 	}
 	layout, err := frame.NewLayout(parts)
 	if err != nil {
-		s.t.Fatal(err)
+		fail("%v", err)
 	}
-	if _, err := s.spool.Append(frame.KindSchema, stream, false, frame.AppendSchema(nil, schema)); err != nil {
-		s.t.Fatal(err)
+	if _, err := f.spool.Append(frame.KindSchema, stream, false, frame.AppendSchema(nil, schema), 0); err != nil {
+		return err
 	}
-	s.encoders[stream] = frame.NewEncoder(layout, schema.ID(), s.keyEvery)
-	s.columns[stream] = layout.Columns()
+	f.encoders[stream] = frame.NewEncoder(layout, schema.ID(), f.keyEvery)
+	f.columns[stream] = layout.Columns()
+	return nil
 }
 
-// round appends a frame to a stream. When the spool asks for a key frame, the
-// next one will be one.
-func (s *sampler) round(stream model.StreamID) (seq uint64, err error) {
-	s.at += 1000
-	row := make([]float64, s.columns[stream])
+// round appends a frame to a stream. When the spool asks for a key frame it gets
+// one at once.
+func (f *sampler) round(stream model.StreamID) (seq uint64) {
+	f.at += 1000
+	row := make([]float64, f.columns[stream])
 	for i := range row {
-		row[i] = float64(s.at) + float64(i)
+		row[i] = float64(f.at) + float64(i)
 	}
-	payload, key := s.encoders[stream].Append(nil, s.at, row)
-	seq, err = s.spool.Append(frame.KindFrame, stream, key, payload)
+	absent := min(f.vary(), len(row)-1)
+	for i := range absent {
+		row[len(row)-1-i] = model.Absent()
+	}
+	samples := len(row) - absent
+	payload, key := f.encoders[stream].Append(nil, f.at, row)
+	seq, err := f.spool.Append(frame.KindFrame, stream, key, payload, samples)
+	if errors.Is(err, ErrKeyNeeded) {
+		f.encoders[stream].Restart()
+		payload, key = f.encoders[stream].Append(nil, f.at, row)
+		seq, err = f.spool.Append(frame.KindFrame, stream, key, payload, samples)
+	}
 	if err != nil {
-		s.encoders[stream].Restart()
-		return 0, err
+		fail("round: %v", err)
 	}
-	s.said[seq] = row[0]
-	return seq, nil
+	f.said[name{f.spool.Boot(), seq}] = said{row[0], uint64(samples), f.spool.now()}
+	return seq
 }
 
-func (s *sampler) rounds(stream model.StreamID, n int) {
-	s.t.Helper()
+func (f *sampler) rounds(stream model.StreamID, n int) {
 	for range n {
-		if _, err := s.round(stream); err != nil {
-			s.t.Fatal(err)
-		}
+		f.round(stream)
 	}
 }
-
-// clock is a time that the test sets.
-type clock struct{ t time.Time }
-
-func (c *clock) now() time.Time { return c.t }
-
-func newSpool(t *testing.T, change func(*Config)) (*Spool, *clock) {
-	t.Helper()
-	config, c := DefaultConfig(), &clock{time.Unix(1_700_000_000, 0)}
-	if change != nil {
-		change(&config)
-	}
-	s, err := New(config, model.BootIDFrom([16]byte{1}), c.now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, c
-}
-
-// TestWhatIsLeftCanBeDecoded does everything at random: streams of different
-// rates, schema changes, events, outages, overflow, age, receivers that reconnect
-// with and without their memory.
-func TestWhatIsLeftCanBeDecoded(t *testing.T) {
-	for seed := range uint64(40) {
-		random := rand.New(rand.NewPCG(seed, 0))
-		s, c := newSpool(t, func(c *Config) { c.MaxAge = time.Duration(1+random.IntN(20)) * time.Minute })
-		s.config.MaxBytes = model.Bytes(8<<10 + random.IntN(64<<10)) // below what Validate allows
-		from, to := newSampler(t, s, 2+random.IntN(20)), newReceiver(t, s)
-		for stream := range model.StreamID(3) {
-			from.define(stream, int(stream), 10)
-		}
-		to.connect(true)
-		events := 0
-		for range 3000 {
-			c.t = c.t.Add(time.Second)
-			switch n := random.IntN(100); {
-			case n < 70:
-				from.round(model.StreamID(random.IntN(3) * random.IntN(2)))
-			case n < 75:
-				if _, err := s.Append(frame.KindEvent, 0, false, []byte("an event")); err != nil {
-					t.Fatal(err)
-				}
-				events++
-			case n < 77:
-				from.define(model.StreamID(random.IntN(3)), random.IntN(6), 10+random.IntN(4))
-			case n < 90:
-				to.pull(1 + random.IntN(4000))
-			case n < 97:
-				s.Acked(to.after)
-			default:
-				to.connect(random.IntN(2) == 0)
-			}
-			check(t, s)
-		}
-		for to.pull(1000) {
-		}
-		stats := s.Stats()
-		for seq, got := range to.rows {
-			if want := from.said[seq]; got != want {
-				t.Fatalf("seed %d: frame %d decoded to %v, want %v", seed, seq, got, want)
-			}
-		}
-		lost := stats.DroppedFull.Records + stats.DroppedOld.Records
-		if missing := len(from.said) + events - received(to, from, events); uint64(missing) > lost {
-			t.Errorf("seed %d: %d records did not arrive, %d counted as dropped", seed, missing, lost)
-		}
-	}
-}
-
-// received is how many frames arrived, plus all events, whose arrival the
-// receiver does not note.
-func received(to *receiver, from *sampler, events int) int {
-	n := events
-	for seq := range from.said {
-		if _, arrived := to.rows[seq]; arrived {
-			n++
-		}
-	}
-	return n
-}
-
-// check compares the spool's figures with what it holds.
-func check(t *testing.T, s *Spool) {
-	t.Helper()
-	var bytes, unacked uint64
-	holes := 0
-	for i, r := range s.records.all {
-		if i > 0 && r.seq <= s.records.all[i-1].seq {
-			t.Fatalf("record %d after %d", r.seq, s.records.all[i-1].seq)
-		}
-		if r.raw == nil {
-			holes++
-			continue
-		}
-		bytes += r.cost()
-		if r.seq > s.acked {
-			unacked++
-		}
-	}
-	if bytes != s.records.bytes || holes != s.records.holes || unacked != s.stats.Unacked {
-		t.Fatalf("%d bytes, %d holes, %d not acknowledged; the spool says %d, %d, %d", bytes, holes, unacked, s.records.bytes, s.records.holes, s.stats.Unacked)
-	}
-	if over := s.records.bytes > uint64(s.config.MaxBytes); over && len(s.groups) > 0 {
-		t.Fatalf("%d bytes held of at most %d", s.records.bytes, s.config.MaxBytes)
-	}
-	for i, g := range s.groups {
-		if i > 0 && g.first() <= s.groups[i-1].first() {
-			t.Fatalf("group of %d after group of %d", g.first(), s.groups[i-1].first())
-		}
-		if g.closed && g.newest() <= s.acked {
-			t.Fatalf("group %d to %d is closed, acknowledged up to %d, and still there", g.first(), g.newest(), s.acked)
-		}
-	}
-}
-
-var _ interface {
-	Boot() model.BootID
-	Range() (first, next uint64)
-	Parts() []frame.PartID
-	Context(after uint64, known func(frame.PartID) bool) ([]byte, error)
-	Next(ctx context.Context, after uint64, dst []byte, most int) ([]byte, uint64, error)
-	Acked(through uint64)
-} = (*Spool)(nil)

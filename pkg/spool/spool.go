@@ -3,140 +3,224 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/cloudless-fleet/cloudless/pkg/frame"
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
+	"github.com/cloudless-fleet/cloudless/pkg/durable"
+	"github.com/cloudless-fleet/cloudless/pkg/event"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
-// Errors of Append. None of them is final for the log: the caller goes on with
+// Errors of Append. None of them is final for the spool: the caller goes on with
 // what the error asks for.
 var (
-	// ErrKeyNeeded: the group that this delta frame belongs to is gone. It was
-	// counted as dropped; the stream's next frame should be a key frame.
+	// ErrKeyNeeded: the frame before this delta frame is gone, or so many have
+	// followed their key frame that another one is due. Nothing was taken; give
+	// the same values as a key frame.
 	ErrKeyNeeded = errors.New("key frame needed")
-	// ErrSchemaNeeded: a frame of a stream that has no schema yet.
+	// ErrSchemaNeeded: the frame's schema is not the newest one of its stream.
 	ErrSchemaNeeded = errors.New("schema needed")
-	// ErrPartNeeded: a schema names a part that the log does not hold: append
+	// ErrPartNeeded: a schema names a part that the spool does not hold: append
 	// the parts of the schema, then the schema.
 	ErrPartNeeded = errors.New("part needed")
-	// ErrTooLarge: a record larger than frame.MaxPayload, or definitions that
-	// would take more than half of the log.
+	// ErrTooLarge: a record larger than frame.MaxPayload, or more definitions in use
+	// than there is room for.
 	ErrTooLarge = errors.New("too large")
+	// ErrClosed: the spool was closed.
+	ErrClosed = errors.New("spool is closed")
 )
 
-// maxStreams bounds the streams of one worker.
-const maxStreams = 1024
+// errNotOpen says that the folder could not be opened yet.
+var errNotOpen = errors.New("the folder is not open")
 
-// Spool is the log. One goroutine appends; any number may read and acknowledge
-// meanwhile.
+// Deps is what a Spool works with. Boot is required.
+type Deps struct {
+	// Dir is the folder, which has no other use. "": the records are in memory only.
+	Dir string
+	// Boot names this process, and its run of sequence numbers.
+	Boot model.BootID
+	// Worker and Fleet are whose records these are. Those of others, which may be
+	// in the folder, are dropped.
+	Worker model.WorkerID
+	Fleet  string
+	// HostStarted is when the host was started; zero if that is not known.
+	HostStarted time.Time
+	Log         *slog.Logger     // nil: none
+	Now         func() time.Time // nil: time.Now
+	FS          durable.FS       // nil: durable.OS
+	Random      io.Reader        // nil: crypto/rand
+}
+
+// Spool keeps records. One goroutine appends at a time; any number may read and
+// acknowledge meanwhile.
 type Spool struct {
 	config Config
-	boot   model.BootID
+	limits limits
+	deps   Deps
+	log    *slog.Logger
 	now    func() time.Time
+	cursor cursorFile
+
+	// writer is held by whoever appends, drops, syncs or opens. It is taken before
+	// mu, and held while the disk is at work. records, and boots but for their done,
+	// change while both are held.
+	writer  sync.Mutex
+	buf     []byte // of an entry
+	raw     []byte // of a record
+	mark    syncMark
+	retryAt time.Time // when the folder is to be opened again
+	told    string    // the error of the disk that the log was told of
+	begun   bool      // the first frame has come
+	first   model.Millis
+	former  *former // what is to be told with the first frame; nil: nothing
 
 	mu      sync.Mutex
-	records log
-	parts   map[frame.PartID]*part
-	lanes   map[model.StreamID]*lane
-	groups  []*group      // in the order of their first records
-	next    uint64        // sequence number of the next record
-	acked   uint64        // everything up to it is the collector's
-	grown   chan struct{} // closed by the next record; nil while nobody waits
+	records *durable.Log // nil: the folder is not open
+	defs    definitions
+	boots   []*boot // rising; the last one is cur
+	cur     *boot
+	pending pending
+	floor   uint64        // index of the first entry that counts
+	live    uint64        // number from which on the live stretch has the records of cur; 0: none was asked for
+	given   [2]*Stretch   // the live stretch and the backlog that are under way
+	changed chan struct{} // closed when something has changed; nil while nobody waits
+	closed  bool
 	stats   Stats
 }
 
-// New makes an empty log. boot names this run of sequence numbers, which begin
-// with 1; now gives the time by which records age.
-func New(config Config, boot model.BootID, now func() time.Time) (*Spool, error) {
+// Open opens or makes the spool in a folder, for a new process of a worker. That
+// the disk does not work is no error: the spool then goes on in memory, and opens
+// the folder later (Run). An error wraps ErrVersion, durable.ErrNewerFormat or
+// durable.ErrLocked, or says what of the configuration is wrong.
+func Open(config Config, deps Deps) (*Spool, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	if boot.IsZero() {
+	if deps.Boot.IsZero() {
 		return nil, errors.New("spool: no boot id")
 	}
-	return &Spool{config: config, boot: boot, now: now, next: 1,
-		parts: map[frame.PartID]*part{}, lanes: map[model.StreamID]*lane{}}, nil
+	return open(config, config.limits(), deps)
 }
 
-// Boot names the run of sequence numbers.
-func (s *Spool) Boot() model.BootID { return s.boot }
+func open(config Config, limits limits, deps Deps) (*Spool, error) {
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if deps.FS == nil {
+		deps.FS = durable.OS()
+	}
+	s := &Spool{config: config, limits: limits, deps: deps, log: deps.Log.With(logkey.Component, "spool"), now: deps.Now}
+	s.cursor = newCursorFile(deps.FS, deps.Dir)
+	s.defs.contents = map[[16]byte]*content{}
+	s.cur = newBoot(0, start{id: deps.Boot, worker: deps.Worker, fleet: deps.Fleet, started: s.now()})
+	s.boots = []*boot{s.cur}
+	s.stats.Dropped = map[event.Cause]Loss{}
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	if err := s.attach(); refuses(err) {
+		return nil, fmt.Errorf("spool %q: %w", deps.Dir, err)
+	}
+	return s, nil
+}
 
-// Append gives the payload the next sequence number and keeps a copy of it as a
-// record. key says of a frame whether it is a key frame. A part that is held
-// already is not kept twice: its first number is returned. Append may drop
-// older records to make room; it never blocks.
-func (s *Spool) Append(kind frame.Kind, stream model.StreamID, key bool, payload []byte) (seq uint64, err error) {
-	if len(payload) > frame.MaxPayload {
-		err = fmt.Errorf("append %v of %d bytes: %w", kind, len(payload), ErrTooLarge)
+// refuses says whether an error is one that does not go away by itself.
+func refuses(err error) bool {
+	return errors.Is(err, ErrVersion) || errors.Is(err, durable.ErrNewerFormat) || errors.Is(err, durable.ErrLocked)
+}
+
+// Boot names the process and its run of sequence numbers.
+func (s *Spool) Boot() model.BootID { return s.cur.start.id }
+
+// wakeLocked wakes those who wait for records, acknowledgements and stretches.
+func (s *Spool) wakeLocked() {
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
+
+// waitLocked returns a channel that is closed by the next change.
+func (s *Spool) waitLocked() <-chan struct{} {
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.changed
+}
+
+// trouble notes that the disk did not do what it should, and tells the log once.
+func (s *Spool) trouble(what string, err error) {
+	if text := what + ": " + err.Error(); s.told != text {
+		s.told = text
+		s.log.Warn("the disk does not take records: they are kept in memory", "what", what, logkey.Err, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err == nil {
-		seq, err = s.appendLocked(kind, stream, key, payload)
-	}
-	if err != nil && !errors.Is(err, ErrKeyNeeded) {
-		s.stats.Refused++
-	}
-	s.expireLocked()
-	s.shrinkLocked()
-	return seq, err
+	s.stats.DiskErrors++
+	s.stats.DiskError = err.Error()
 }
 
-func (s *Spool) appendLocked(kind frame.Kind, stream model.StreamID, key bool, payload []byte) (uint64, error) {
-	switch kind {
-	case frame.KindPart:
-		return s.addPartLocked(payload)
-	case frame.KindSchema:
-		return s.addSchemaLocked(stream, payload)
-	case frame.KindFrame:
-		return s.addFrameLocked(stream, key, payload)
-	case frame.KindEvent:
-		event := s.addLocked(frame.Record{Kind: kind, Stream: stream, Payload: payload})
-		s.groups = append(s.groups, &group{records: []*record{event}, closed: true, last: event.at})
-		return event.seq, nil
+// fine notes that the disk works.
+func (s *Spool) fine() {
+	if s.told == "" {
+		return
 	}
-	return 0, fmt.Errorf("append %v: no kind of record", kind)
+	s.told = ""
+	s.log.Info("records are on disk again")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.DiskError = ""
 }
 
-func (s *Spool) addFrameLocked(stream model.StreamID, key bool, payload []byte) (uint64, error) {
-	l := s.lanes[stream]
-	if l == nil {
-		return 0, fmt.Errorf("append frame of stream %d: %w", stream, ErrSchemaNeeded)
+// Close writes down that this is an orderly end, syncs, and lets go of the folder.
+// Appending and reading then fail with ErrClosed.
+func (s *Spool) Close() error {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	s.mu.Lock()
+	again := s.closed
+	s.mu.Unlock()
+	if again {
+		return nil
 	}
-	if key {
-		s.closeLocked(l)
-		l.open = &group{stream: stream, schema: l.schema}
-		l.schema.users++
+	err := s.finish()
+	s.mu.Lock()
+	s.closed = true
+	s.wakeLocked()
+	s.mu.Unlock()
+	if s.records != nil {
+		err = errors.Join(err, s.defs.log.Close(), s.records.Close())
 	}
-	if l.open == nil {
-		// The number is used up, so that the collector sees how many are missing.
-		s.next++
-		s.stats.DroppedKeyless++
-		return 0, fmt.Errorf("append frame of stream %d: %w", stream, ErrKeyNeeded)
-	}
-	added := s.addLocked(frame.Record{Kind: frame.KindFrame, Stream: stream, Payload: payload})
-	if key {
-		s.groups = append(s.groups, l.open)
-	}
-	l.open.records = append(l.open.records, added)
-	l.open.last = added.at
-	return added.seq, nil
+	return err
 }
 
-// addLocked numbers a record, keeps it and wakes the readers.
-func (s *Spool) addLocked(r frame.Record) *record {
-	r.Seq = s.next
-	s.next++
-	added := &record{seq: r.Seq, at: s.now(), raw: frame.AppendRecord(make([]byte, 0, len(r.Payload)+envelope), r)}
-	s.records.add(added)
-	s.stats.Appended++
-	s.stats.AppendedBytes += uint64(len(added.raw))
-	s.stats.Unacked++
-	if s.grown != nil {
-		close(s.grown)
-		s.grown = nil
+// finish writes what is left and the mark of an orderly end.
+func (s *Spool) finish() error {
+	if s.records == nil {
+		return nil
 	}
-	return added
+	if err := s.drain(); err != nil {
+		return err
+	}
+	if _, err := s.records.Append(appendEntry(s.buf[:0], entry{kind: kindClosed, boot: s.cur.number, at: s.now()})); err != nil {
+		return err
+	}
+	if err := s.sync(); err != nil {
+		return err
+	}
+	return s.saveCursor(true)
+}
+
+// sync makes everything last that was appended: definitions first, which the others
+// need.
+func (s *Spool) sync() error {
+	if err := s.defs.log.Sync(); err != nil {
+		return err
+	}
+	return s.records.Sync()
 }

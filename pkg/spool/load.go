@@ -1,0 +1,270 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
+	"github.com/cloudless-fleet/cloudless/pkg/durable"
+	"github.com/cloudless-fleet/cloudless/pkg/frame"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// scan calls visit with the entries of a log of indexes from up to, not including,
+// to, until it returns false, and bad with those that cannot be read.
+func scan(log *durable.Log, from, to uint64, visit func(index uint64, e entry, size int) bool, bad func(durable.Range)) error {
+	r := log.Read(from)
+	defer r.Close()
+	for {
+		for r.Next() {
+			found := r.Record()
+			if found.Index >= to {
+				return nil
+			}
+			e, err := parseEntry(found.Data)
+			if errors.Is(err, ErrVersion) {
+				return fmt.Errorf("record %d at %v: %w", found.Index, found.At, err)
+			}
+			if err != nil {
+				bad(durable.Range{First: found.Index, End: found.Index + 1})
+			} else if !visit(found.Index, e, len(found.Data)) {
+				return nil
+			}
+		}
+		damage, ok := errors.AsType[*durable.Damage](r.Err())
+		if !ok {
+			return r.Err()
+		}
+		if damage.Lost.First >= to {
+			return nil
+		}
+		bad(damage.Lost)
+		r.Resume()
+	}
+}
+
+// world is what is found in the folder.
+type world struct {
+	records, definitions *durable.Log
+	defs                 definitions
+	boots                map[uint32]*boot
+	order                []*boot // those that records were found of, rising
+	highest              uint32  // number of a boot
+	newest               model.Millis
+	closed               bool    // the last thing written was an orderly end
+	last                 *boot   // whose
+	floor                uint64  // index up to which everything was dropped
+	losses               []found // that nobody has told yet
+	damage               []*durable.Damage
+}
+
+// found is a loss that a survey has found.
+type found struct {
+	boot                      *boot
+	from, to, frames, samples uint64
+	at, until                 model.Millis
+}
+
+// gone notes a loss. Those that follow each other and are alike become one.
+func (w *world) gone(b *boot, from, to, frames, samples uint64, at, until model.Millis) {
+	if n := len(w.losses); n > 0 {
+		last := &w.losses[n-1]
+		if last.boot == b && last.to+1 == from && frames == to-from+1 && last.frames == last.to-last.from+1 && samples*last.frames == last.samples*frames {
+			last.to, last.until = to, max(last.until, until)
+			last.frames, last.samples = last.frames+frames, last.samples+samples
+			return
+		}
+	}
+	w.losses = append(w.losses, found{b, from, to, frames, samples, at, until})
+}
+
+func (w *world) close() {
+	for _, log := range []*durable.Log{w.records, w.definitions} {
+		if log != nil {
+			log.Close()
+		}
+	}
+}
+
+// load opens the folder and reads everything in it.
+func (s *Spool) load() (*world, error) {
+	w := &world{boots: map[uint32]*boot{}, defs: definitions{contents: map[[16]byte]*content{}}}
+	if err := s.fill(w); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (s *Spool) fill(w *world) (err error) {
+	if w.definitions, err = s.openLog(w, definitionsFolder, min(s.limits.segment, model.MiB), s.limits.unsynced); err != nil {
+		return err
+	}
+	if w.records, err = s.openLog(w, recordsFolder, s.limits.segment, s.limits.unsynced); err != nil {
+		return err
+	}
+	saved, damaged, err := s.cursor.load()
+	if err != nil {
+		return err
+	}
+	if damaged != nil {
+		s.log.Warn("the note of what was acknowledged cannot be read: some records are sent again", logkey.Path, s.cursor.path, logkey.Err, damaged)
+	}
+	w.newest = saved.newest
+	if err := w.readDefinitions(); err != nil {
+		return err
+	}
+	for _, one := range saved.boots {
+		for _, b := range w.boots {
+			if b.start.id == one.id {
+				b.done = one.done
+			}
+		}
+	}
+	return w.readRecords(uint64(s.limits.chunk))
+}
+
+func (s *Spool) openLog(w *world, folder string, segment, unsynced model.Bytes) (*durable.Log, error) {
+	log, damage, err := durable.Open(filepath.Join(s.deps.Dir, folder), durable.Options{SegmentBytes: segment,
+		MaxUnsynced: unsynced, Buffer: min(64*model.KiB, unsynced), FS: s.deps.FS, Now: s.now, Random: s.deps.Random})
+	w.damage = append(w.damage, damage...)
+	return log, err
+}
+
+// readDefinitions reads the log of definitions.
+func (w *world) readDefinitions() error {
+	return scan(w.definitions, 0, w.definitions.Next(), func(_ uint64, e entry, _ int) bool {
+		switch e.kind {
+		case kindBoot:
+			w.meet(e)
+		case kindContent:
+			id := frame.PartIDOf(e.def.payload) // schemas are named likewise
+			_ = w.defs.add(e.def.kind, id, e.def.payload)
+		case kindMention:
+			b := w.boots[e.boot]
+			if b == nil {
+				b = newBoot(e.boot, start{}) // the log of records may know more
+				w.boots[e.boot] = b
+			}
+			b.mention(mention{e.def.seq, e.def.kind, e.def.stream, e.def.id})
+		}
+		return true
+	}, func(durable.Range) {})
+}
+
+// meet takes note of a boot.
+func (w *world) meet(e entry) *boot {
+	b := w.boots[e.boot]
+	if b == nil {
+		b = newBoot(e.boot, e.start)
+		w.boots[e.boot] = b
+	}
+	b.start = e.start
+	w.highest = max(w.highest, e.boot)
+	return b
+}
+
+// mention notes a mention that is read back; one may be there several times.
+func (b *boot) mention(m mention) {
+	at := b.mentionAfter(m.seq)
+	if at > 0 && b.mentions[at-1].seq == m.seq {
+		return
+	}
+	b.mentions = slices.Insert(b.mentions, at, m)
+	b.next = max(b.next, m.seq+1)
+}
+
+// readRecords reads the log of records.
+func (w *world) readRecords(chunkSize uint64) error {
+	v := newSurvey(&w.defs, w.boots)
+	v.gone = w.gone
+	err := scan(w.records, 0, w.records.Next(), func(index uint64, e entry, size int) bool {
+		w.closed = false
+		switch e.kind {
+		case kindBoot:
+			w.last = w.meet(e)
+			v.begin(e)
+		case kindClosed:
+			w.closed, w.last = true, w.boots[e.boot]
+		case kindRecord, kindLoss:
+			w.take(v, index, e, size, chunkSize)
+		}
+		return true
+	}, v.bad)
+	if err != nil {
+		return err
+	}
+	for _, b := range w.boots {
+		w.highest = max(w.highest, b.number)
+		if len(b.runs) > 0 {
+			w.order = append(w.order, b)
+		}
+	}
+	slices.SortFunc(w.order, func(a, b *boot) int { return int(a.number) - int(b.number) })
+	w.settle()
+	return nil
+}
+
+func (w *world) take(v *survey, index uint64, e entry, size int, chunkSize uint64) {
+	found, err := v.take(e, size)
+	if err != nil {
+		v.bad(durable.Range{First: index, End: index + 1})
+		return
+	}
+	b, r := found.boot, found.record
+	if len(b.runs) == 0 && !v.seen[b.number].whole && !v.seen[b.number].damaged {
+		b.done.add(1, r.seq-1) // it left the log
+	}
+	b.note(r, chunkSize)
+	b.frames, b.total = e.frames, e.total
+	b.place(r.seq, index)
+	w.last, w.newest = b, max(w.newest, b.newest)
+	switch {
+	case found.known:
+		b.done.add(r.seq, r.seq)
+	case found.orphan, b.start.id.IsZero() && r.kind == frame.KindFrame:
+		v.gone(b, r.seq, r.seq, 1, r.samples, r.header.At, r.header.At)
+	}
+	if e.kind != kindLoss {
+		return
+	}
+	w.floor = max(w.floor, e.through)
+	for _, l := range e.lost {
+		if b := w.boots[l.boot]; b != nil {
+			b.lost.add(l.from, l.to)
+		}
+	}
+}
+
+// settle lets what was dropped be gone.
+func (w *world) settle() {
+	for _, b := range w.order {
+		dropped := b.runs[0].index <= w.floor
+		b.forget(w.floor + 1)
+		switch {
+		case len(b.runs) == 0:
+			b.done.add(1, b.next-1)
+		case dropped:
+			b.done.add(1, b.runs[0].seq-1)
+		}
+	}
+}
+
+// startOf is what is written down of this process.
+func (w *world) startOf(s start) start {
+	if b := w.last; b != nil {
+		s.before, s.formerSeq, s.formerFrames, s.formerTotals = b.number, b.next-1, b.frames, b.total
+	}
+	return s
+}
+
+// former is the process before this one.
+type former struct {
+	newest model.Millis // time of its last frame
+	closed bool         // it ended in an orderly way
+}
+
+func millis(t time.Time) model.Millis { return model.Millis(t.UnixMilli()) }

@@ -1,0 +1,176 @@
+package spool
+
+import (
+	"github.com/cloudless-fleet/cloudless/pkg/event"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+)
+
+// losses collects records that will never be sent, to be told as gaps. Records
+// that are done or were counted before are left out.
+type losses struct {
+	gaps []*loss
+	// told are gap events that are lost themselves: what they count is told again.
+	told []toldGap
+}
+
+// loss is what one gap event tells.
+type loss struct {
+	boot            *boot
+	seqs            intervals
+	frames, samples uint64
+	at, until       model.Millis
+	guessed         bool // some of it the collector had, and nobody knows how many values
+}
+
+type toldGap struct {
+	gap  event.Gap
+	seqs []bootSeqs
+}
+
+// The most gap events for one bout of losses. Beyond, they are put together: their
+// sums stay right.
+const (
+	maxGaps = 16
+	maxTold = 16
+)
+
+// add adds the records from to to of a boot, which have so many frames and samples
+// in all. Of what was counted before, a share is taken off: that is exact where all
+// frames have as many values.
+func (l *losses) add(b *boot, from, to, frames, samples uint64, at, until model.Millis) {
+	all := b.recordsIn(from, to)
+	b.done.gaps(from, to, func(from, to uint64) bool {
+		b.lost.gaps(from, to, func(from, to uint64) bool {
+			n := b.recordsIn(from, to)
+			l.put(b, from, to, share(frames, n, all), share(samples, n, all), at, until)
+			if last := l.lastOf(b); n > 0 && n < all && frames > 0 {
+				last.guessed = true
+			}
+			return true
+		})
+		return true
+	})
+}
+
+// recordsIn is how many numbers of an interval are not of definitions.
+func (b *boot) recordsIn(from, to uint64) uint64 {
+	return to - from + 1 - uint64(b.mentionAfter(to)-b.mentionAfter(from-1))
+}
+
+// share is n of all parts of sum.
+func share(sum, n, all uint64) uint64 {
+	if n == all {
+		return sum
+	}
+	if n == 0 {
+		return 0
+	}
+	return uint64(float64(sum)*float64(n)/float64(all) + 0.5)
+}
+
+func (l *losses) put(b *boot, from, to, frames, samples uint64, at, until model.Millis) {
+	b.lost.add(from, to)
+	last := l.lastOf(b)
+	if last == nil || len(l.gaps) < maxGaps && !last.continues(from, frames, samples) {
+		last = &loss{boot: b, at: at, until: until}
+		l.gaps = append(l.gaps, last)
+	}
+	last.seqs.add(from, to)
+	last.frames += frames
+	last.samples += samples
+	last.at, last.until = min(last.at, at), max(last.until, until)
+}
+
+func (l *losses) lastOf(b *boot) *loss {
+	for i := len(l.gaps) - 1; i >= 0; i-- {
+		if l.gaps[i].boot == b {
+			return l.gaps[i]
+		}
+	}
+	return nil
+}
+
+// continues says whether a record comes right behind, and has as many values as
+// those before it: then whoever knows that some of them did arrive can take them
+// off the sum.
+func (l *loss) continues(from, frames, samples uint64) bool {
+	return l.seqs[len(l.seqs)-1].to+1 == from && samples*l.frames == l.samples*frames
+}
+
+// tell adds a gap event that is lost itself, and what it stands for where that is
+// still to be written down.
+func (l *losses) tell(b *boot, seq uint64, gap event.Gap, seqs ...bootSeqs) {
+	if !b.done.has(seq) && !b.lost.has(seq) {
+		b.lost.add(seq, seq)
+		l.told = append(l.told, toldGap{gap, append(seqs, bootSeqs{b, interval{seq, seq}})})
+	}
+}
+
+func (l *losses) empty() bool { return len(l.gaps) == 0 && len(l.told) == 0 }
+
+func (l *losses) frames() (frames, samples uint64) {
+	for _, g := range l.gaps {
+		frames, samples = frames+g.frames, samples+g.samples
+	}
+	return frames, samples
+}
+
+// guess is the text of gaps whose counts are not exact.
+const guess = "some of these the collector had, so the counts are estimated"
+
+// report is a gap event, and which records it stands for.
+type report struct {
+	gap  event.Gap
+	seqs []bootSeqs
+}
+
+type bootSeqs struct {
+	boot *boot
+	interval
+}
+
+// reports makes gap events of the losses.
+func (l *losses) reports(cause event.Cause, text string) (all []report) {
+	all = merged(l.told)
+	for _, g := range l.gaps {
+		if g.frames == 0 {
+			continue // events and definitions only
+		}
+		r := report{gap: event.Gap{Cause: cause, Boot: g.boot.start.id, From: g.at, To: g.until,
+			FirstSeq: g.seqs[0].from, LastSeq: g.seqs[len(g.seqs)-1].to, Frames: g.frames, Samples: g.samples, Text: text}}
+		if g.guessed {
+			r.gap.Text = guess
+		}
+		for _, i := range g.seqs {
+			r.seqs = append(r.seqs, bootSeqs{g.boot, i})
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// merged puts gaps of one cause and boot together when there are many.
+func merged(told []toldGap) (all []report) {
+	type key struct {
+		cause event.Cause
+		boot  model.BootID
+	}
+	at := map[key]int{}
+	for _, t := range told {
+		k := key{t.gap.Cause, t.gap.Boot}
+		i, known := at[k]
+		if !known || len(told) <= maxTold {
+			at[k] = len(all)
+			all = append(all, report{t.gap, t.seqs})
+			continue
+		}
+		g := &all[i].gap
+		g.From, g.To = min(g.From, t.gap.From), max(g.To, t.gap.To)
+		if t.gap.FirstSeq > 0 {
+			g.FirstSeq, g.LastSeq = min(g.FirstSeq, t.gap.FirstSeq), max(g.LastSeq, t.gap.LastSeq)
+		}
+		g.Frames, g.Samples = g.Frames+t.gap.Frames, g.Samples+t.gap.Samples
+		all[i].seqs = append(all[i].seqs, t.seqs...)
+	}
+	return all
+}
