@@ -25,8 +25,8 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			"coordinator.port: 0: want the UDP port of coordinatord, 1 to 65535"}},
 		{Spoil: func(c *Config) { c.Query.Timeout = 5 * time.Minute },
 			Want: []string{"http.timeout: 2m30s: want more than query.timeout, 5m, or long queries are cut off in the middle"}},
-		{Spoil: func(c *Config) { c.Store.Retention = 24 * time.Hour },
-			Want: []string{"store.out_of_order: 25h: want 2h to 24h (retention or less)"}},
+		{Spoil: func(c *Config) { c.Store.Retention, c.Store.MinuteRetention = 24*time.Hour, time.Hour },
+			Want: []string{"store.minute_retention: 1h: want at least 24h (retention or more, or 0 for none)"}},
 		{Spoil: func(c *Config) {
 			c.Listen, c.StateDirectory, c.Socket = "", "", "run/api.sock"
 			c.Coordinator.Socket = "/" + strings.Repeat("x", 107)

@@ -7,6 +7,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/selfmetrics"
 	"github.com/cloudless-fleet/cloudless/pkg/store"
+	"github.com/cloudless-fleet/cloudless/pkg/store/volume"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
 )
 
@@ -144,28 +145,51 @@ func storeMetrics(m *model.Metrics, s store.Stats) {
 	m.Count("cloudless_store_records_total", "Records accepted.", s.Records)
 	m.Count("cloudless_store_frames_total", "Frames stored.", s.Frames)
 	m.Count("cloudless_store_samples_total", "Samples stored.", s.Samples)
-	m.Count("cloudless_store_stale_markers_total", "Staleness markers stored.", s.Markers)
+	m.Count("cloudless_store_ends_total", "Workers whose series were ended.", s.Ends)
 	m.Count("cloudless_store_bytes_total", "Bytes of accepted records as they came.", s.Bytes)
 	m.Count("cloudless_store_events_total", "Event records accepted.", s.Events)
-	m.Count("cloudless_store_duplicates_total", "Records that had been processed before.", s.Duplicates)
+	m.Count("cloudless_store_duplicates_total", "Records that had been received before.", s.Duplicates)
+	m.Count("cloudless_store_missing_total", "Sequence numbers that workers passed over: parts that were known, and what they had lost.", s.Missing)
 	for _, cause := range store.Causes() {
-		m.Count("cloudless_store_refused_total", "Records, frames and samples refused, by cause.", s.Refused[cause], "cause", cause.String())
+		m.Count("cloudless_store_refused_total", "Records and frames refused, by cause.", s.Refused[cause], "cause", cause.String())
 	}
 	m.Count("cloudless_store_syncs_total", "Group commits.", s.Syncs)
 	m.Count("cloudless_store_sync_errors_total", "Group commits that failed.", s.SyncErrors)
 	m.Total("cloudless_store_sync_seconds_total", "Time they took.", s.SyncTime.Seconds())
 	m.Gauge("cloudless_store_sync_worst_seconds", "Time that the slowest took.", s.WorstSync.Seconds())
-	m.Gauge("cloudless_store_head_series", "Series in memory.", float64(s.HeadSeries))
+	m.Gauge("cloudless_store_sync_failing", "1 while group commits fail: nothing is acknowledged.", oneIf(s.Failing))
 	m.Gauge("cloudless_store_workers", "Workers with state in memory.", float64(s.Workers))
 	m.Gauge("cloudless_store_sessions", "Sessions of workers open now.", float64(s.Sessions))
-	m.Gauge("cloudless_store_parts", "Parts of schemas known.", float64(s.Parts))
-	m.Gauge("cloudless_store_part_bytes", "Bytes of them.", float64(s.PartBytes))
+	m.Gauge("cloudless_store_lanes", "Streams of workers with state in memory.", float64(s.Lanes))
+	m.Gauge("cloudless_store_series", "Series of streams that go on.", float64(s.Series))
+	m.Gauge("cloudless_store_open_rows", "Frames that are not sealed yet.", float64(s.Rows))
+	m.Gauge("cloudless_store_open_bytes", "Memory that they and the newest rows take.", float64(s.OpenBytes))
+	m.Gauge("cloudless_store_parts", "Parts of schemas known.", float64(s.Schemas.Parts))
+	m.Gauge("cloudless_store_schemas", "Schemas known.", float64(s.Schemas.Schemas))
+	m.Gauge("cloudless_store_schema_bytes", "Memory that names and labels of series take.", float64(s.Schemas.Bytes))
+	m.Gauge("cloudless_store_journal_bytes", "Size of the journal.", float64(s.Journal.Bytes))
+	m.Count("cloudless_store_passes_total", "Times that the journal was sealed into a volume.", s.Passes)
+	m.Count("cloudless_store_pass_errors_total", "Passes, rollups and removals that failed.", s.PassErrors)
+	m.Total("cloudless_store_pass_seconds_total", "Time that passes took.", s.PassTime.Seconds())
+	m.Count("cloudless_store_sealed_rows_total", "Frames sealed.", s.SealedRows)
+	tiers := func(name, help string, of func(volume.TierStats) float64) {
+		for tier, t := range s.Volumes.Tiers {
+			m.Gauge(name, help, of(t), "tier", volume.Tier(tier).String())
+		}
+	}
+	tiers("cloudless_store_volumes", "Volumes, by tier.", func(t volume.TierStats) float64 { return float64(t.Files) })
+	tiers("cloudless_store_volume_bytes", "Size of the volumes, by tier.", func(t volume.TierStats) float64 { return float64(t.Bytes) })
+	tiers("cloudless_store_volume_rows", "Rows in the volumes, by tier.", func(t volume.TierStats) float64 { return float64(t.Rows) })
+	m.Count("cloudless_store_damage_total", "Pieces of the store's files that were not what was written.", s.Damage)
 	m.Gauge("cloudless_store_disk_bytes", "Size of the store's folder.", float64(s.DiskBytes))
 	m.Gauge("cloudless_store_disk_free_bytes", "Space that is free on its disk.", float64(s.FreeBytes))
-	full := 0.0
-	if s.DiskFull {
-		full = 1
+	m.Gauge("cloudless_store_disk_full", "1 while new data is refused for want of space.", oneIf(s.DiskFull))
+	gapMetrics(m, s.Ledger)
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
 	}
-	m.Gauge("cloudless_store_disk_full", "1 while new data is refused for want of space.", full)
-	m.Count("cloudless_store_compaction_failures_total", "Compactions that failed.", s.CompactionFailures)
+	return 0
 }

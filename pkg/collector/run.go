@@ -202,8 +202,8 @@ func (c *collector) openSelf() (err error) {
 
 // ready says whether queries can be answered and data be taken.
 func (c *collector) ready() error {
-	if c.store.Stats().Failed {
-		return errors.New("the store cannot write any more")
+	if c.store.Failing() {
+		return errors.New("the store's disk does not take what workers send")
 	}
 	return nil
 }

@@ -41,17 +41,11 @@ func (s sessions) Open(ctx context.Context, p stream.Peer) (stream.Session, erro
 	if err != nil {
 		return nil, err
 	}
-	if p.Backfill {
-		// The store knows one session of a worker, and ends it for the next one.
-		return nil, &stream.Refusal{Cause: stream.CauseBusy, Text: "backlogs cannot be stored yet", RetryAfter: limitRetry}
-	}
-	session, err := s.store.OpenSession(store.Source{Worker: p.Worker, Boot: p.Boot, Instance: row.Instance})
+	session, err := s.store.OpenSession(store.Source{Worker: p.Worker, Boot: p.Boot, Backfill: p.Backfill, First: p.First, Instance: row.Instance})
 	if err != nil {
 		return nil, refusalOf(err)
 	}
-	// What is before the stretch comes in another one, or never: the store takes
-	// what comes of it as context for new, and keeps it.
-	return &contactSession{Session: session, resume: max(session.Resume(), p.First-1), heard: func() { s.contacts.saw(p.Worker) }}, nil
+	return &contactSession{Session: session, heard: func() { s.contacts.saw(p.Worker) }}, nil
 }
 
 // judge returns the worker's row, or a refusal.
@@ -101,14 +95,10 @@ func cutOthers(streams *stream.Server, view *fleetView, workers []model.WorkerID
 // contactSession is a session of the store whose frames renew a lease.
 type contactSession struct {
 	*store.Session
-	resume uint64
-	heard  func()
+	heard func()
 }
 
 var _ stream.Session = (*contactSession)(nil)
-
-// Resume implements stream.Session.
-func (s *contactSession) Resume() uint64 { return s.resume }
 
 // Append implements stream.Session.
 func (s *contactSession) Append(record frame.Record, raw []byte) error {
@@ -142,7 +132,8 @@ func refusalOf(err error) error {
 // place here, so that a new one is thought about.
 func causeOf(cause store.Cause) stream.Cause {
 	switch cause {
-	case store.CauseTooManySeries, store.CauseTooManyNew, store.CauseTooManyStreams, store.CauseTooManyWorkers, store.CausePartsFull:
+	case store.CauseTooManySeries, store.CauseTooManyNew, store.CauseTooManyStreams, store.CauseTooManyWorkers,
+		store.CauseTooManyHoles, store.CausePartsFull:
 		return stream.CauseLimit
 	case store.CauseDiskFull:
 		return stream.CauseFull
@@ -159,7 +150,7 @@ func causeOf(cause store.Cause) stream.Cause {
 	case store.CauseUnknownPart, store.CauseUnknownSchema, store.CauseBadPart, store.CauseBadSchema,
 		store.CauseBadFrame, store.CauseBadRecord, store.CauseNoBase, store.CauseOrder:
 		return stream.CauseRecord
-	case store.CauseTooOld, store.CauseConflict, store.CauseNone: // counted by the store, no refusals
+	case store.CauseTooOld, store.CauseNone: // counted by the store, no refusals
 	}
 	return stream.CauseOther
 }

@@ -97,12 +97,11 @@ func TestABacklogIsJudgedByItsProcess(t *testing.T) {
 	if err := s.Admit(t.Context(), p); err != nil {
 		t.Errorf("admitted with %v", err)
 	}
-	refusal, ok := errors.AsType[*stream.Refusal](second(s.Open(t.Context(), p)))
-	if !ok || refusal.Permanent || refusal.RetryAfter == 0 {
-		t.Errorf("got %v, want that it is kept for later", refusal)
+	if err := second(s.Open(t.Context(), p)); err != nil {
+		t.Errorf("opened with %v", err)
 	}
 	p.Session, p.Boot = boot(7), boot(1)
-	if refusal, ok = errors.AsType[*stream.Refusal](s.Admit(t.Context(), p)); !ok || refusal.Cause != stream.CauseUnknown {
+	if refusal, ok := errors.AsType[*stream.Refusal](s.Admit(t.Context(), p)); !ok || refusal.Cause != stream.CauseUnknown {
 		t.Errorf("another process: got %v, want it refused", refusal)
 	}
 }
@@ -244,7 +243,7 @@ func TestWhatWorkersAreTold(t *testing.T) {
 		store.CauseUnknownPart: stream.CauseRecord, store.CauseUnknownSchema: stream.CauseRecord, store.CauseBadPart: stream.CauseRecord,
 		store.CauseBadSchema: stream.CauseRecord, store.CauseBadFrame: stream.CauseRecord, store.CauseBadRecord: stream.CauseRecord,
 		store.CauseNoBase: stream.CauseRecord, store.CauseOrder: stream.CauseRecord,
-		store.CauseTooOld: stream.CauseOther, store.CauseConflict: stream.CauseOther, // never refused: the store counts them
+		store.CauseTooManyHoles: stream.CauseLimit, store.CauseTooOld: stream.CauseOther, // never refused: the store counts them
 	}
 	for _, cause := range store.Causes() {
 		told, thoughtOf := want[cause]

@@ -65,7 +65,7 @@ func (c *collector) handler(queries *query.API, rows fleet.Source) http.Handler 
 		return c.http.Wrap(name, guard.Wrap(next))
 	}
 	queries.Register(mux, wrap)
-	fleet.New(rows, c.now).Register(mux, wrap)
+	fleet.New(rows, c.now).WithGaps(gapRows{c.store.Ledger(), rows, c.now}).Register(mux, wrap)
 	admin.New(admin.Forward(c.clients.admin), access.Administrator, component(c.log, "admin")).Register(mux, api.PrefixAdminCollector, wrap)
 	people.New(people.Deps{Directory: c.people, Audit: c.audit, Identity: c.identity, Logger: component(c.log, "people"), Now: c.now}).Register(mux, wrap)
 	mux.Handle("/", wrap("none", http.HandlerFunc(nowhere)))

@@ -24,14 +24,14 @@ func (s *Store) commitLoop() {
 	}
 }
 
-// tryCommit is for commits that nobody waits for: the error was counted, and
-// the next beat tries again unless the store has failed.
+// tryCommit is for commits that nobody waits for: the next beat tries again, and
+// until it succeeds workers keep what they have.
 func (s *Store) tryCommit() {
-	if s.broken.get() != nil {
-		return
-	}
-	if err := s.commit(); err != nil {
-		s.log.Warn("group commit did not succeed", "err", err)
+	err := s.commit()
+	if was := s.syncFails.Swap(err != nil); err != nil && !was {
+		s.log.Warn("what workers send cannot be made to last, they are not told that they may forget it", "err", err)
+	} else if err == nil && was {
+		s.log.Info("the disk takes what workers send again")
 	}
 }
 
@@ -42,83 +42,69 @@ func (s *Store) flush() error {
 	case s.flushes <- answer:
 		return <-answer
 	case <-s.stop:
-		return later(CauseClosed, "the store is closing")
+		return s.commit()
 	}
 }
 
-// commit makes durable what was appended before it was called: first the
-// samples, then the resume points and parts that speak of them. The order is
-// the promise. Only one commit runs at a time: the loop's, or Close's after it.
+// commit makes durable what was appended before it was called, and tells the
+// sessions. The order is the promise: how far the sessions have come is read first;
+// then the names of series and the reasons of gaps are synced, then the journal that
+// speaks of them. What enters the journal meanwhile may become durable before its
+// names do: nobody is told so yet, and a start passes over what it cannot read.
 func (s *Store) commit() error {
-	if err := s.broken.get(); err != nil {
-		return err
-	}
-	sessions, b, unsynced := s.takeDirty()
-	if !unsynced && len(sessions) == 0 && b.empty() {
-		return nil
-	}
+	s.committing.Lock()
+	defer s.committing.Unlock()
+	marks := s.takeDirty()
 	s.waitingBytes.Store(0)
-	started := time.Now()
-	if err := s.syncLogs(); err != nil {
-		s.fail(err) // the kernel may have dropped the pages: asking again proves nothing
-		s.figures.syncErrors.Add(1)
-		return err
+	if len(marks) == 0 && s.journal.Stats().Unsynced == 0 && s.schemaLog.log.Stats().Unsynced == 0 {
+		return s.ledger.Sync()
 	}
-	if err := s.index.write(b); err != nil {
+	started := time.Now()
+	err := s.syncAll()
+	if err != nil {
 		s.figures.syncErrors.Add(1)
-		s.putBack(sessions, b)
-		return fmt.Errorf("write index: %w", err)
+		for _, m := range marks {
+			m.session.markDirty()
+		}
+		return err
 	}
 	s.figures.synced(time.Since(started))
-	s.catalog.settle(b, true)
-	for i, session := range sessions {
-		session.publish(b.marks[i].seq)
+	for _, m := range marks {
+		m.session.publish(m.applied)
 	}
 	return nil
 }
 
-// takeDirty gathers what the commit is about. How far the sessions have come is
-// read before the parts are taken: so the parts of everything they have
-// processed are in this batch or in an earlier one.
-func (s *Store) takeDirty() ([]*Session, batch, bool) {
+func (s *Store) syncAll() error {
+	if err := s.schemaLog.sync(); err != nil {
+		return fmt.Errorf("names of series: %w", err)
+	}
+	if err := s.ledger.Sync(); err != nil {
+		return fmt.Errorf("gaps: %w", err)
+	}
+	if err := s.journal.Sync(); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
+}
+
+// mark is how far a session had come when a commit began.
+type mark struct {
+	session *Session
+	applied uint64
+}
+
+func (s *Store) takeDirty() []mark {
 	s.dirtyMu.Lock()
-	sessions, unsynced := s.dirty, s.unsynced
-	b := batch{sources: s.sources, now: s.now()}
-	s.dirty, s.sources, s.unsynced = nil, nil, false
+	sessions := s.dirty
+	s.dirty = nil
 	s.dirtyMu.Unlock()
-	b.marks = make([]mark, len(sessions))
+	marks := make([]mark, len(sessions))
 	for i, session := range sessions {
 		session.dirty.Store(false) // before reading: an append after it makes the session dirty again
-		b.marks[i] = mark{session.worker.id, session.boot, session.applied.Load()}
+		marks[i] = mark{session, session.head.Applied()}
 	}
-	s.catalog.take(&b)
-	return sessions, b, unsynced
-}
-
-// putBack keeps what could not be written for the next commit.
-func (s *Store) putBack(sessions []*Session, b batch) {
-	s.catalog.settle(b, false)
-	for _, session := range sessions {
-		session.markDirty()
-	}
-	s.dirtyMu.Lock()
-	defer s.dirtyMu.Unlock()
-	s.sources = append(b.sources, s.sources...)
-}
-
-// syncLogs makes the database's logs durable.
-func (s *Store) syncLogs() error {
-	if err := s.wal.sync(); err != nil {
-		return err
-	}
-	if err := s.wbl.sync(); err != nil {
-		return err
-	}
-	// The database only logs a warning when the log of late samples fails.
-	if n := s.probe.lateLogFailures(); n > 0 {
-		return fmt.Errorf("%.0f writes to the out-of-order log failed", n)
-	}
-	return nil
+	return marks
 }
 
 // wrote notes n accepted bytes, and calls for an early commit when it is time.

@@ -182,3 +182,16 @@ func (l *localLayout) fill(row []float64, metrics []model.Metric) bool {
 	}
 	return true
 }
+
+// appendSeriesKey appends a key that tells series apart: no valid text contains
+// the separators.
+func appendSeriesKey(key []byte, name string, labels model.Labels) []byte {
+	key = append(key, name...)
+	for _, l := range labels {
+		key = append(key, 0xfe)
+		key = append(key, l.Name...)
+		key = append(key, 0xff)
+		key = append(key, l.Value...)
+	}
+	return key
+}

@@ -4,18 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb"
-	"github.com/prometheus/prometheus/util/compression"
 
-	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/durable"
+	"github.com/cloudless-fleet/cloudless/pkg/store/head"
+	"github.com/cloudless-fleet/cloudless/pkg/store/journal"
+	"github.com/cloudless-fleet/cloudless/pkg/store/ledger"
+	"github.com/cloudless-fleet/cloudless/pkg/store/query"
+	"github.com/cloudless-fleet/cloudless/pkg/store/schemas"
+	"github.com/cloudless-fleet/cloudless/pkg/store/volume"
 )
 
 // Deps is what the store stands on.
@@ -23,198 +27,189 @@ type Deps struct {
 	Log *slog.Logger
 	// Now is the collector's clock. Timestamps of samples are the workers'.
 	Now func() time.Time
+	// FS is the file system; nil is the operating system's.
+	FS volume.FS
 }
 
 // Store keeps the samples of a fleet. All methods are safe for concurrent use.
 type Store struct {
-	config  Config
-	lock    *os.File
-	log     *slog.Logger
-	now     func() time.Time
-	db      *tsdb.DB
-	index   *index
-	catalog *catalog
-	meta    *metadata
-	figures figures
-	probe   *probe
+	config Config
+	deps   Deps
+	log    *slog.Logger
+	now    func() time.Time
+	lock   io.Closer
 
-	wal, wbl *syncer // used by the group commit only
+	dictionary *schemas.Dictionary
+	schemaLog  *schemaLog
+	journal    *journal.Journal
+	volumes    *volume.Set
+	ledger     *ledger.Ledger
+	head       *head.Head
+	queryable  storage.Queryable
+	figures    figures
 
-	mu      sync.Mutex // guards workers and closed
-	workers map[model.WorkerID]*worker
-	closed  bool
+	closing atomic.Bool
+	stop    chan struct{}
+	done    sync.WaitGroup
 
-	dirtyMu sync.Mutex // guards dirty, sources and unsynced
-	dirty   []*Session
-	sources []savedSource
-	// unsynced says that samples were written that belong to no session.
-	unsynced bool
-
-	closing      atomic.Bool     // set with closed, read without the lock
+	committing   sync.Mutex // held by a group commit
+	dirtyMu      sync.Mutex // guards dirty
+	dirty        []*Session
 	waitingBytes atomic.Int64    // accepted since the last group commit began
 	early        chan struct{}   // asks the group commit to come now
 	flushes      chan chan error // asks for it, and for its outcome
-	stop         chan struct{}
-	done         sync.WaitGroup
-	broken       failure
-	free         atomic.Bool // false: too little disk space for new data
-	lastTended   time.Time   // used by tend only
+	syncFails    atomic.Bool     // the last one did not succeed
+
+	passing   sync.Mutex    // held by whatever moves rows: passes, rolls, retention, snapshots
+	published atomic.Uint64 // how often volumes came or went
+	lastPass  time.Time     // guarded by passing
+	free      atomic.Bool   // false: too little disk space for new data
+	swept     time.Time     // of the tending goroutine
 }
 
-// Open locks the directory, replays what an earlier run left, and starts the
-// store's own goroutines, which Close ends. It fails with ErrLocked when another
-// process has the directory. Opening takes as long as replaying the log of the
-// last hours does: seconds for a small fleet.
-func Open(config Config, deps Deps) (s *Store, err error) {
+// Folders of the store, in its own.
+const (
+	journalName = "journal"
+	schemasName = "schemas"
+	volumesName = "volumes"
+	gapsName    = "gaps"
+)
+
+// Open locks the directory, replays what an earlier run left in the journal, and
+// starts the store's own goroutines, which Close ends. It fails when another
+// process has the directory (durable.ErrLocked), when a newer release wrote it, and
+// when the disk does not work; damage is set aside and logged.
+func Open(config Config, deps Deps) (_ *Store, err error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	lock, err := lockDir(config.Dir)
-	if err != nil {
-		return nil, err
+	if deps.FS == nil {
+		deps.FS = volume.OS()
 	}
-	opened := teardown{lock.Close}
+	s := &Store{config: config, deps: deps, log: deps.Log.With("component", "store"), now: deps.Now,
+		early: make(chan struct{}, 1), flushes: make(chan chan error), stop: make(chan struct{})}
+	var opened teardown
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, opened.run())
 		}
 	}()
-	s = &Store{config: config, lock: lock, log: deps.Log.With("component", "store"), now: deps.Now, meta: newMetadata(),
-		workers: map[model.WorkerID]*worker{}, early: make(chan struct{}, 1), flushes: make(chan chan error),
-		stop: make(chan struct{}), broken: failure{failed: make(chan struct{})}}
-	if s.index, err = openIndex(config.Dir); err != nil {
+	if err := s.openParts(&opened); err != nil {
 		return nil, err
 	}
-	opened = append(opened, s.index.Close)
-	// A worker that has been away for longer than its spool and our samples
-	// last has nothing to resume.
-	if err := s.index.forgetBefore(s.now().Add(-max(config.Retention, 7*24*time.Hour))); err != nil {
-		return nil, fmt.Errorf("store: forget old resume points: %w", err)
-	}
-	if s.catalog, err = openCatalog(s.index, config.PartBytes, deps.Now, s.meta); err != nil {
-		return nil, err
-	}
-	if err := s.openDB(); err != nil {
-		return nil, err
-	}
-	opened = append(opened, s.db.Close)
 	s.free.Store(true)
+	s.lastPass = s.now()
 	s.tend()
 	s.done.Go(s.commitLoop)
 	s.done.Go(s.tendLoop)
 	return s, nil
 }
 
-// openDB opens the database with the configured limits.
-func (s *Store) openDB() (err error) {
-	dir := filepath.Join(s.config.Dir, tsdbName)
-	options := tsdb.DefaultOptions()
-	options.RetentionDuration = s.config.Retention.Milliseconds()
-	options.MaxBytes = int64(s.config.RetentionSize)
-	options.OutOfOrderTimeWindow = s.config.OutOfOrder.Milliseconds()
-	options.MaxBlockDuration = max(options.MinBlockDuration, min(s.config.Retention/10, 31*24*time.Hour).Milliseconds())
-	options.WALCompression = compression.Snappy
-	options.NoLockfile = true // the whole directory is locked
-	s.probe = newProbe()
-	if err := s.mend(); err != nil {
+// openParts opens everything that is on disk, and brings the memory to where it was.
+func (s *Store) openParts(opened *teardown) error {
+	fs, dir := s.deps.FS, s.config.Dir
+	if err := fs.MakeFolder(dir); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	lock, err := fs.Lock(dir)
+	if err != nil {
+		return fmt.Errorf("store %q: %w", dir, err)
+	}
+	s.lock = lock
+	opened.add(lock.Close)
+
+	s.dictionary = schemas.New(s.config.schemas())
+	var damage []*durable.Damage
+	if s.schemaLog, damage, err = openSchemaLog(filepath.Join(dir, schemasName), fs, s.dictionary, s.log); err != nil {
 		return err
 	}
-	if s.db, err = tsdb.Open(dir, slog.New(libraryLog{s.log.Handler()}), s.probe, options, nil); err != nil {
-		return fmt.Errorf("store: open %q: %w", dir, err)
+	opened.add(s.schemaLog.close)
+	s.report(damage)
+
+	book, found, err := ledger.Open(filepath.Join(dir, gapsName), s.config.ledger(), ledger.Deps{FS: fs, Now: s.now, Log: s.log})
+	if err != nil {
+		return fmt.Errorf("store: gaps: %w", err)
 	}
-	s.wal, s.wbl = newSyncer(filepath.Join(dir, walName)), newSyncer(filepath.Join(dir, wblName))
-	// The folders themselves must outlive a power cut, too.
-	for _, path := range []string{dir, s.config.Dir} {
-		if err := syncPath(path); err != nil {
-			return errors.Join(fmt.Errorf("store: %w", err), s.db.Close())
+	s.ledger = book
+	opened.add(book.Close)
+	s.report(found)
+
+	var volumeDamage []*volume.Damage
+	s.volumes, volumeDamage, err = volume.Open(filepath.Join(dir, volumesName), volume.Deps{FS: fs, Now: s.now, OnDamage: s.reportVolume})
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	opened.add(s.volumes.Close)
+	for _, d := range volumeDamage {
+		s.reportVolume(d)
+	}
+
+	if s.journal, damage, err = journal.Open(filepath.Join(dir, journalName), journal.Options{FS: fs, Now: s.now,
+		MaxBytes: 4 * s.config.JournalBytes}); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	opened.add(s.journal.Close)
+	s.report(damage)
+	return s.openHead()
+}
+
+// openHead replays the journal.
+func (s *Store) openHead() error {
+	s.head = head.New(s.config.limits(), head.Deps{Dictionary: s.dictionary, SchemaLog: s.schemaLog, Journal: head.Over(s.journal),
+		Ledger: s.ledger, Events: s.ledger, Now: s.now, Log: s.log})
+	started := time.Now()
+	err := s.journal.Replay(func(index uint64, e journal.Entry) error {
+		if e.Kind == journal.KindSealed {
+			s.volumes.Reserve(e.Volume)
 		}
+		return s.head.Replay(index, e, s.volumes.Has)
+	}, func(d *durable.Damage) { s.report([]*durable.Damage{d}) })
+	if err != nil {
+		return fmt.Errorf("store: replay of the journal: %w", err)
 	}
+	found := s.head.FinishReplay()
+	s.log.Info("journal replayed", "records", found.Records, "frames", found.Frames, "lost", found.Lost,
+		"duration", time.Since(started).Round(time.Millisecond))
+	s.queryable = query.New(s.dictionary, data{s}, s.config.query())
 	return nil
 }
 
 // Queryable answers queries over everything that was appended, whether it is
 // durable yet or not.
-func (s *Store) Queryable() storage.Queryable { return queryable{s.db} }
+func (s *Store) Queryable() storage.Queryable { return s.queryable }
 
-// queryable shows nothing of the database but queries.
-type queryable struct{ db *tsdb.DB }
+// Ledger is the book of what is missing.
+func (s *Store) Ledger() *ledger.Ledger { return s.ledger }
 
-func (q queryable) Querier(from, to int64) (storage.Querier, error) { return q.db.Querier(from, to) }
-
-// Run waits until ctx is done, and returns nil, or until the store can no
-// longer write, and returns why. A store that failed still answers queries; the
-// process should end and start again, which repairs what can be repaired.
+// Run waits until ctx is done. The store works by itself, and mends itself: when the
+// disk fails, workers keep what they have until it is well again.
 func (s *Store) Run(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-s.broken.failed:
-		return s.broken.get()
-	}
+	<-ctx.Done()
+	return nil
 }
 
 // Close makes everything durable that was appended, and frees the directory.
 // Sessions refuse from then on. Calling it again does nothing.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	closed := s.closed
-	s.closed = true
-	s.closing.Store(true)
-	workers := make([]*worker, 0, len(s.workers))
-	for _, w := range s.workers {
-		workers = append(workers, w)
-	}
-	s.mu.Unlock()
-	if closed {
+	if s.closing.Swap(true) {
 		return nil
 	}
-	for _, w := range workers {
-		w.evict(CauseClosed) // waits for an append that is under way
-	}
+	s.head.Close() // waits for appends that are under way
 	close(s.stop)
 	s.done.Wait()
-	err := errors.Join(s.commit(), s.db.Close())
+	err := s.commit()
+	s.passing.Lock()
+	defer s.passing.Unlock()
 	if err == nil {
-		err = closeMark(s.config.Dir)
+		err = s.schemaLog.bounds()
 	}
-	return errors.Join(err, s.index.Close(), s.lock.Close())
-}
-
-// failure remembers the first reason for which the store cannot write.
-type failure struct {
-	once   sync.Once
-	failed chan struct{}
-	err    error // set before failed is closed
-}
-
-func (f *failure) set(err error) {
-	f.once.Do(func() {
-		f.err = err
-		close(f.failed)
-	})
-}
-
-// get returns the reason, nil while there is none.
-func (f *failure) get() error {
-	select {
-	case <-f.failed:
-		return f.err
-	default:
-		return nil
-	}
-}
-
-// fail stops all writing. It is for errors after which nobody knows what is on
-// disk: going on could acknowledge what is not.
-func (s *Store) fail(err error) {
-	if s.broken.get() == nil {
-		s.log.Error("store cannot write any more; restart it", "err", err)
-	}
-	s.broken.set(err)
+	return errors.Join(err, s.journal.Close(), s.volumes.Close(), s.ledger.Close(), s.schemaLog.close(), s.lock.Close())
 }
 
 // teardown are steps to undo, the newest first.
 type teardown []func() error
+
+func (t *teardown) add(step func() error) { *t = append(*t, step) }
 
 func (t teardown) run() (err error) {
 	for i := len(t) - 1; i >= 0; i-- {

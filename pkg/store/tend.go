@@ -10,15 +10,14 @@ import (
 
 const (
 	// tendEvery is how often free disk space is looked at: a fleet of 10,000
-	// hosts writes some 100 MiB in that time.
+	// hosts writes some 10 MiB in that time.
 	tendEvery = 2 * time.Second
-	// sweepEvery is how often disk usage is summed up and idle state dropped.
+	// sweepEvery is how often disk usage is summed up and what is old is dropped.
 	sweepEvery = time.Minute
-	// idleAfter is how long a worker without a session keeps its state. Its
-	// series have left every query by then.
-	idleAfter = time.Hour
 )
 
+// tendLoop watches the disk, and does what has to be done now and then. It ends with
+// Close.
 func (s *Store) tendLoop() {
 	beat := time.NewTicker(tendEvery)
 	defer beat.Stop()
@@ -32,22 +31,45 @@ func (s *Store) tendLoop() {
 	}
 }
 
-// tend watches the disk, and sweeps now and then.
 func (s *Store) tend() {
-	var disk unix.Statfs_t
-	if err := unix.Statfs(s.config.Dir, &disk); err == nil {
-		free := int64(disk.Bavail) * disk.Bsize
-		s.figures.freeBytes.Store(free)
-		enough := free >= int64(s.config.MinFree)
-		if was := s.free.Swap(enough); was != enough {
-			s.log.Warn("free disk space crossed min_free", "free_bytes", free, "accepting", enough)
-		}
-	}
-	if now := s.now(); now.Sub(s.lastTended) >= sweepEvery {
-		s.lastTended = now
-		s.figures.diskBytes.Store(usage(s.config.Dir))
+	s.watchSpace()
+	s.passIfDue()
+	if now := s.now(); now.Sub(s.swept) >= sweepEvery {
+		s.swept = now
 		s.sweep(now)
-		s.catalog.tidy()
+	}
+}
+
+// watchSpace refuses new data while the disk is nearly full.
+func (s *Store) watchSpace() {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(s.config.Dir, &disk); err != nil {
+		return
+	}
+	free := int64(disk.Bavail) * disk.Bsize
+	s.figures.freeBytes.Store(free)
+	enough := free >= int64(s.config.MinFree)
+	if was := s.free.Swap(enough); was == enough {
+		return
+	}
+	if enough {
+		s.log.Info("there is disk space for new data again", "free_bytes", free)
+	} else {
+		s.log.Warn("the disk is nearly full: workers keep what they have until there is space (min_free)", "free_bytes", free)
+	}
+}
+
+// sweep drops what is old, and what nobody needs.
+func (s *Store) sweep(now time.Time) {
+	s.figures.diskBytes.Store(usage(s.config.Dir))
+	s.head.Sweep(now)
+	s.ledger.Tend()
+	if err := s.retain(now); err != nil {
+		s.figures.passErrors.Add(1)
+		s.log.Warn("old data cannot be dropped", "err", err)
+	}
+	if err := s.schemaLog.compact(); err != nil {
+		s.log.Warn("names of series cannot be written anew", "err", err)
 	}
 }
 
@@ -63,15 +85,4 @@ func usage(dir string) (bytes int64) {
 		return nil
 	})
 	return bytes
-}
-
-// sweep drops the state of workers that have been silent for long.
-func (s *Store) sweep(now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, w := range s.workers {
-		if w.idleSince(now) >= idleAfter {
-			delete(s.workers, id)
-		}
-	}
 }

@@ -1,0 +1,117 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/store/head"
+	"github.com/cloudless-fleet/cloudless/pkg/store/volume"
+)
+
+// passRetry is how long after a pass that did not succeed the next one is tried.
+const passRetry = time.Minute
+
+// passIfDue seals what is in the journal when it is old or large enough.
+func (s *Store) passIfDue() {
+	now := s.now()
+	s.passing.Lock()
+	age := now.Sub(s.lastPass)
+	s.passing.Unlock()
+	full := s.journal.Stats().Bytes >= int64(s.config.JournalBytes)
+	if age < s.config.SealAfter && !(full && age >= passRetry) {
+		return
+	}
+	if err := s.Pass(); err != nil {
+		s.figures.passErrors.Add(1)
+		s.log.Warn("what is in the journal cannot be sealed; it is tried again", "err", err)
+	}
+}
+
+// Pass seals everything that is in the journal into a volume, and drops it from the
+// journal. It is done by itself, at the latest when Config.SealAfter has passed; a
+// caller may want it earlier. Appends and queries go on meanwhile.
+//
+// The order is what makes it safe at any moment: the volume is on disk before
+// anything that says so, and the journal's beginning goes last. Killed in between, the
+// store comes back with the rows in the journal, or in the volume, or in both, and shows them once.
+func (s *Store) Pass() error {
+	s.passing.Lock()
+	defer s.passing.Unlock()
+	s.lastPass = s.now() // also of one that fails: a full disk is not to be tried every second
+	started := time.Now()
+	// What is sealed must not share a segment with what is not.
+	if err := s.journal.Rotate(); err != nil {
+		return err
+	}
+	w, err := s.volumes.Create(volume.Raw)
+	if err != nil {
+		return err
+	}
+	p, err := s.head.BeginPass(w.Number())
+	if err != nil {
+		_ = w.Abort()
+		return err
+	}
+	rows, err := s.seal(p, w)
+	if err != nil {
+		p.Done(false)
+		_ = w.Abort()
+		return err
+	}
+	if err := s.publish(p, w); err != nil {
+		return err
+	}
+	s.figures.passes.Add(1)
+	s.figures.sealedRows.Add(uint64(rows))
+	s.figures.passTime.Add(int64(time.Since(started)))
+	return s.dropSealed(p)
+}
+
+// seal writes what the pass has detached.
+func (s *Store) seal(p *head.Pass, w *volume.Writer) (rows int, err error) {
+	sealer := newSealer(w)
+	err = p.Lanes(func(l *head.SealLane) error {
+		rows += l.Count
+		return sealer.lane(l, func(err error) {
+			s.figures.damage.Add(1)
+			s.log.Error("rows in the journal cannot be read, they are lost", "worker", l.Source.Worker(), "stream", l.Stream, "err", err)
+		})
+	})
+	return rows, err
+}
+
+// publish makes the volume part of the store.
+func (s *Store) publish(p *head.Pass, w *volume.Writer) error {
+	if w.Blocks() == 0 {
+		// Nothing was open: there is nothing to be found in it.
+		p.Done(true)
+		return w.Abort()
+	}
+	file, err := w.Commit()
+	if err != nil {
+		p.Done(false)
+		return err
+	}
+	s.volumes.Add(file)
+	s.published.Add(1) // before the head lets go of the rows: see view.Pieces
+	p.Done(true)
+	return nil
+}
+
+// dropSealed drops from the journal what the pass has sealed, once everything that the
+// journal says alone lasts elsewhere.
+func (s *Store) dropSealed(p *head.Pass) error {
+	if err := s.schemaLog.bounds(); err != nil {
+		return fmt.Errorf("names of series: %w", err)
+	}
+	if err := s.ledger.Sync(); err != nil {
+		return fmt.Errorf("gaps: %w", err)
+	}
+	if err := s.journal.Sync(); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if err := s.journal.DropThrough(p.From() - 1); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
+}

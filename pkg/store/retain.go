@@ -1,0 +1,42 @@
+package store
+
+import (
+	"time"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/store/volume"
+)
+
+// retain drops volumes that are older than they are kept for, or too many, and the
+// names of series that are in none of the rest.
+func (s *Store) retain(now time.Time) error {
+	s.passing.Lock()
+	defer s.passing.Unlock()
+	keep := volume.Retention{Bytes: s.config.RetentionSize}
+	keep.Age[volume.Raw] = s.config.Retention
+	keep.Age[volume.Minute] = s.config.MinuteRetention
+	keep.Age[volume.Hour] = s.config.HourRetention
+	removed, err := s.volumes.Retain(now, keep)
+	for _, one := range removed {
+		s.published.Add(1)
+		s.log.Info("volume dropped", "volume", one.Number, "tier", one.Tier.String(), "bytes", one.Bytes,
+			"from", time.UnixMilli(int64(one.First)).UTC(), "to", time.UnixMilli(int64(one.Last)).UTC())
+	}
+	if err != nil {
+		return err
+	}
+	s.dictionary.Forget(s.oldest(now))
+	return nil
+}
+
+// oldest is the time before which nothing is kept.
+func (s *Store) oldest(now time.Time) model.Millis {
+	oldest := model.Millis(now.Add(-s.config.Retention).UnixMilli())
+	held := s.volumes.All()
+	defer held.Release()
+	for _, f := range held.Files() {
+		first, _ := f.Range()
+		oldest = min(oldest, first)
+	}
+	return oldest
+}
