@@ -31,8 +31,7 @@ type Builder struct {
 	former  []*table // the schema of the row before, while entered is false
 
 	lane []laneBucket // closed ones
-	open Bucket       // the lane's part of it
-	rows int          // in it; 0: no bucket is open
+	open laneBucket   // 0 rows: no bucket is open
 	last model.Millis // time of the newest row
 	some bool         // there was one
 	size int          // bound of the values that the block will have
@@ -62,7 +61,7 @@ func (b *Builder) Begin(worker model.WorkerID, stream model.StreamID) {
 	b.worker, b.stream = worker, stream
 	b.spare = append(b.spare, b.tables...)
 	b.tables, b.current, b.opened, b.former = b.tables[:0], b.current[:0], b.opened[:0], b.former[:0]
-	b.lane, b.rows, b.width, b.size, b.some, b.entered = b.lane[:0], 0, 0, 0, false, false
+	b.lane, b.open.rows, b.width, b.size, b.some, b.entered = b.lane[:0], 0, 0, 0, false, false
 	clear(b.known)
 }
 
@@ -81,7 +80,7 @@ func (b *Builder) Schema(parts []block.Part) error {
 			return fmt.Errorf("part %v: %d columns, %d before: %w", p.ID, len(p.Scales), len(t.scales), block.ErrInvalid)
 		}
 	}
-	if b.entered || b.rows == 0 {
+	if b.entered || b.open.rows == 0 {
 		b.former = append(b.former[:0], b.current...)
 		b.entered = false
 	}
@@ -131,20 +130,20 @@ func (b *Builder) Append(at model.Millis, row []float64) error {
 	if err := b.turn(at); err != nil {
 		return err
 	}
-	fresh := b.rows == 0
+	fresh := b.open.rows == 0
 	if !b.entered && !fresh {
-		b.enter(at)
+		b.enter(b.moment(at))
 	}
 	b.entered = true
+	m := b.moment(at)
 	for _, t := range b.current {
 		values := row[:len(t.scales)]
 		row = row[len(t.scales):]
-		switch {
-		case fresh:
-			t.first(values, at)
+		if fresh {
+			t.start(values)
 			b.opened = append(b.opened, t)
-		default:
-			t.next(values, at, b.open.To, b.open.From, b.rows)
+		} else {
+			t.next(values, m)
 		}
 	}
 	b.took(at)
@@ -156,25 +155,31 @@ func (b *Builder) End(at model.Millis) error {
 	if err := b.turn(at); err != nil {
 		return err
 	}
-	if b.rows == 0 {
+	if b.open.rows == 0 {
 		// The schema enters with the first row that has parts.
 		b.former, b.entered = b.former[:0], false
 	}
+	m := b.moment(at)
 	for _, t := range b.opened {
-		t.leave(at, b.open.To, b.open.From, b.rows)
+		t.leave(m)
 	}
 	// The schema goes on with the next row, and all its series begin anew.
 	b.took(at)
 	return nil
 }
 
+// moment is when a row of the open bucket is. Of the first one it means nothing.
+func (b *Builder) moment(at model.Millis) moment {
+	return moment{int32(b.open.rows), int32(at - b.open.from), int32(b.open.to - b.open.from)}
+}
+
 // took counts a row.
 func (b *Builder) took(at model.Millis) {
-	if b.rows == 0 {
-		b.open.From = at
+	if b.open.rows == 0 {
+		b.open.from = at
 	}
-	b.open.To, b.last, b.some = at, at, true
-	b.rows++
+	b.open.to, b.last, b.some = at, at, true
+	b.open.rows++
 }
 
 // turn closes the bucket if the next row is of another.
@@ -183,7 +188,7 @@ func (b *Builder) turn(at model.Millis) error {
 		return fmt.Errorf("row at %d ms after %d ms: %w", at, b.last, block.ErrOrder)
 	}
 	end := b.tier.End(at)
-	if b.rows > 0 && end == b.open.At {
+	if b.open.rows > 0 && end == b.open.at {
 		if b.entered {
 			return nil
 		}
@@ -193,7 +198,7 @@ func (b *Builder) turn(at model.Millis) error {
 		return err
 	}
 	b.closeBucket()
-	b.open = Bucket{At: end}
+	b.open = laneBucket{at: end}
 	return nil
 }
 
@@ -224,20 +229,17 @@ func (b *Builder) fits(bucket bool) error {
 
 // enter takes in that the schema is another one than that of the row before, in the
 // middle of a bucket.
-func (b *Builder) enter(at model.Millis) {
+func (b *Builder) enter(m moment) {
 	for _, t := range b.current {
 		t.inside = true
 		if !t.open {
-			t.begin()
-			for i := range t.bits {
-				t.listen(i, b.open.From)
-			}
+			t.enter()
 			b.opened = append(b.opened, t)
 		}
 	}
 	for _, t := range b.former {
 		if t.open && !t.inside {
-			t.leave(at, b.open.To, b.open.From, b.rows)
+			t.leave(m)
 		}
 	}
 	for _, t := range b.current {
@@ -247,20 +249,20 @@ func (b *Builder) enter(at model.Millis) {
 
 // closeBucket ends the open bucket, if there is one.
 func (b *Builder) closeBucket() {
-	if b.rows == 0 {
+	if b.open.rows == 0 {
 		return
 	}
 	number := len(b.lane)
-	b.lane = append(b.lane, laneBucket{b.open.At, b.open.From, b.open.To, b.rows})
+	b.lane = append(b.lane, b.open)
 	for _, t := range b.opened {
-		t.close(b.open, b.rows, number)
+		t.close(int32(b.open.to-b.open.from), int32(b.open.rows), number)
 	}
-	b.opened, b.rows = b.opened[:0], 0
+	b.opened, b.open.rows = b.opened[:0], 0
 }
 
 // Buckets is the number of buckets that wait to be sealed, the open one included.
 func (b *Builder) Buckets() int {
-	if b.rows > 0 {
+	if b.open.rows > 0 {
 		return len(b.lane) + 1
 	}
 	return len(b.lane)

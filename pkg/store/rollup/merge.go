@@ -174,15 +174,14 @@ func (m *Merger) column(t *table, tier Tier, column int, has []bool, firsts []fl
 	held := 0.0
 	for row := range buckets {
 		b := &buckets[row]
+		one := stateOf(b)
 		if has[row] = has[row] || b.Count > 0; b.Count > 0 {
-			s := state{Bucket: *b}
-			s.finish(t.scales[column])
-			*b = s.Bucket
+			one.finish(t.scales[column])
 			held = b.First
 		}
 		firsts[row*columns+column] = held
 		if !b.steady(m.lane[row].rows) || b.Whole != isWhole(b.First, b.Count) {
-			t.entries = append(t.entries, entry{int32(row), int32(column), *b})
+			t.entries = append(t.entries, entry{int32(row), int32(column), one})
 		}
 	}
 	return nil

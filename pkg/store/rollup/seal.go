@@ -92,7 +92,7 @@ func (s *sealer) prepare(t *table, lane []laneBucket) {
 		rows := lane[number].rows
 		for ; next < len(t.entries) && int(t.entries[next].row) == row; next++ {
 			e := &t.entries[next]
-			flags, m := e.needs(rows)
+			flags, m := e.needs(&lane[number])
 			columns[e.column] |= flags
 			masks[e.column/pieceColumns] |= m
 		}
@@ -127,38 +127,38 @@ func maskOf(f uint8) (m mask) {
 }
 
 // needs tells which flags and which other statistics a bucket asks for.
-func (b *Bucket) needs(rows int) (f uint8, m mask) {
-	if b.Count != rows {
+func (s *state) needs(l *laneBucket) (f uint8, m mask) {
+	if int(s.count) != l.rows {
 		m |= 1 << statMissing
 	}
-	if b.Count == 0 {
+	if s.count == 0 {
 		return 0, m
 	}
-	if !same(b.Last, b.First) {
+	if !same(s.last, s.first) {
 		f |= hasLast
 	}
-	if !same(b.Min, lower(b.Last, b.First)) {
+	if !same(s.min, lower(s.last, s.first)) {
 		f |= hasLow
 	}
-	if !same(b.Max, higher(b.Last, b.First)) {
+	if !same(s.max, higher(s.last, s.first)) {
 		f |= hasHigh
 	}
-	if !same(b.Sum, b.First*float64(b.Count)) {
+	if !same(s.sum, s.first*float64(s.count)) {
 		f |= hasSum
 	}
-	if !b.Whole {
+	if !s.whole {
 		f |= fraction
 	}
-	if b.Resets > 0 {
+	if s.resets > 0 {
 		m |= 1<<statResets | 1<<statBefore
 	}
-	if b.FirstAt != b.From {
+	if s.firstAt != 0 {
 		m |= 1 << statBegins
 	}
-	if b.LastAt != b.To {
+	if s.lastAt != int32(l.to-l.from) {
 		m |= 1 << statEnds
 	}
-	if b.Stale {
+	if s.stale {
 		m |= 1 << statStale
 	}
 	return f, m
@@ -231,7 +231,7 @@ func (p *piece) fill(l *laneBucket) []float64 {
 	}
 	for ; p.entry < len(p.entries) && int(p.entries[p.entry].row) == p.next; p.entry++ {
 		if e := &p.entries[p.entry]; int(e.column) >= p.from && int(e.column) < p.to {
-			p.put(int(e.column)-p.from, &e.Bucket, l)
+			p.put(int(e.column)-p.from, &e.state, l)
 		}
 	}
 	p.next++
@@ -239,35 +239,50 @@ func (p *piece) fill(l *laneBucket) []float64 {
 }
 
 // put writes a loud column.
-func (p *piece) put(i int, b *Bucket, l *laneBucket) {
-	set := func(s statistic, v float64) {
-		if to := p.of(s); to != nil {
-			to[i] = v
+func (p *piece) put(i int, s *state, l *laneBucket) {
+	k := p.to - p.from
+	at := headSize + i
+	for kind := range statistics {
+		if !p.mask.has(kind) {
+			continue
 		}
+		if v, says := s.statistic(kind, p.flags[i], l); says {
+			p.row[at] = v
+		}
+		at += k
 	}
-	set(statMissing, float64(l.rows-b.Count))
-	if b.Count == 0 {
-		return
+}
+
+// statistic is one of a column that has flags. says is false when what is in the row may
+// stay there.
+func (s *state) statistic(kind statistic, flags uint8, l *laneBucket) (v float64, says bool) {
+	if kind == statMissing {
+		return float64(l.rows) - float64(s.count), true
 	}
-	f := p.flags[i]
-	set(statFirst, b.First)
-	if f&hasLast != 0 {
-		set(statLast, b.Last)
+	if s.count == 0 {
+		return 0, false
 	}
-	if f&hasLow != 0 {
-		set(statMin, b.Min)
+	switch kind {
+	case statFirst:
+		return s.first, true
+	case statLast:
+		return s.last, flags&hasLast != 0
+	case statMin:
+		return s.min, flags&hasLow != 0
+	case statMax:
+		return s.max, flags&hasHigh != 0
+	case statSum:
+		return s.sum, flags&hasSum != 0
+	case statResets:
+		return float64(s.resets), true
+	case statBefore:
+		return s.before, true
+	case statBegins:
+		return float64(s.firstAt), true
+	case statEnds:
+		return float64(l.to-l.from) - float64(s.lastAt), true
+	case statStale:
+		return float64(s.staleAt - s.lastAt), s.stale
 	}
-	if f&hasHigh != 0 {
-		set(statMax, b.Max)
-	}
-	if f&hasSum != 0 {
-		set(statSum, b.Sum)
-	}
-	set(statResets, float64(b.Resets))
-	set(statBefore, b.Before)
-	set(statBegins, float64(b.FirstAt-b.From))
-	set(statEnds, float64(b.To-b.LastAt))
-	if b.Stale {
-		set(statStale, float64(b.StaleAt-b.LastAt))
-	}
+	return 0, false
 }

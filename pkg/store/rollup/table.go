@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"math"
+	"slices"
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -27,180 +28,244 @@ type table struct {
 	entries []entry   // of the loud ones, in the order of rows
 }
 
-// state is what is known of a loud column in the open bucket.
+// state is what is known of a loud column in a bucket. It is small, because there are many.
+// Times are milliseconds from the lane's first row in the bucket.
 type state struct {
-	Bucket
-	rest  float64 // of the sum: what rounding took
-	since int     // row of the bucket from which on it has its newest value
+	sum, rest float64 // rest is what rounding took from the sum
+	min, max  float64
+	last      float64 // newest sample, counted or not
+	since     int32   // row of the bucket from which on it has been that
+	count     int32   // of the samples before since
+	whole     bool    // all samples are whole numbers
+	stale     bool
+	resets    int32
+	first     float64
+	before    float64
+	firstAt   int32
+	lastAt    int32
+	staleAt   int32
 }
 
 // entry is a loud column of a closed bucket.
 type entry struct {
 	row    int32 // of the table
 	column int32
-	Bucket
+	state
 }
 
 var absent = math.Float64bits(model.Absent())
 
-// begin starts a bucket that the part is in.
-func (t *table) begin() {
-	t.open = true
-	clear(t.number)
-	t.loud, t.states = t.loud[:0], t.states[:0]
+// enter begins a bucket in which the part was not in the first row.
+func (t *table) enter() {
+	t.reopen()
 	for i := range t.bits {
 		t.bits[i] = absent
+		t.listen(i)
 	}
 }
 
-// first takes the part's values in the first row of a bucket.
-func (t *table) first(row []float64, at model.Millis) {
-	t.open = true
-	clear(t.number)
-	t.loud, t.states = t.loud[:0], t.states[:0]
+// start takes the part's values in the first row of a bucket.
+func (t *table) start(row []float64) {
+	t.reopen()
 	bits := t.bits[:len(row)]
 	for i, v := range row {
 		now := math.Float64bits(v)
 		if bits[i] = now; now == absent {
-			t.listen(i, at)
+			t.listen(i)
 		}
 	}
 }
 
-// next takes the part's values in a later row: the number of rows before it in the bucket,
-// and the time of the one before.
-func (t *table) next(row []float64, at, before model.Millis, from model.Millis, rows int) {
+func (t *table) reopen() {
+	t.open = true
+	clear(t.number)
+	t.loud, t.states = t.loud[:0], t.states[:0]
+}
+
+// moment is when a row is: how many rows of the bucket are before it, and its time and that of
+// the one before, from the first one.
+type moment struct{ rows, at, before int32 }
+
+// next takes the part's values in a later row.
+func (t *table) next(row []float64, m moment) {
 	bits := t.bits[:len(row)]
 	for i, v := range row {
-		if now := math.Float64bits(v); now != bits[i] {
-			t.change(i, now, at, before, from, rows)
+		now := math.Float64bits(v)
+		if now == bits[i] {
+			continue
 		}
+		if n := t.number[i]; n > 0 && now != absent && bits[i] != absent {
+			s := &t.states[n-1]
+			s.settle(m.rows)
+			s.sample(v, m.rows)
+			bits[i] = now
+			continue
+		}
+		t.change(i, now, m)
 	}
 }
 
 // leave takes in that the part is no longer there.
-func (t *table) leave(at, before, from model.Millis, rows int) {
+func (t *table) leave(m moment) {
 	for i, now := range t.bits {
 		if now != absent {
-			t.change(i, absent, at, before, from, rows)
+			t.change(i, absent, m)
 		}
 	}
 }
 
 // listen makes a column loud that has had no sample yet.
-func (t *table) listen(column int, from model.Millis) *state {
+func (t *table) listen(column int) *state {
 	t.loud = append(t.loud, int32(column))
 	t.number[column] = int32(len(t.loud))
-	t.states = append(t.states, state{Bucket: Bucket{From: from}})
+	t.states = append(t.states, state{})
 	return &t.states[len(t.states)-1]
 }
 
 // change takes in a value that differs from the one before.
-func (t *table) change(column int, now uint64, at, before, from model.Millis, rows int) {
+func (t *table) change(column int, now uint64, m moment) {
 	var s *state
+	was := t.bits[column]
 	if n := t.number[column]; n > 0 {
 		s = &t.states[n-1]
 	} else {
-		s = t.listen(column, from)
-		if t.bits[column] != absent {
-			s.sample(math.Float64frombits(t.bits[column]), from, 0)
-		}
-	}
-	if t.bits[column] != absent {
-		s.settle(math.Float64frombits(t.bits[column]), before, rows)
-	}
-	if now == absent {
-		if s.Count > 0 {
-			s.Stale, s.StaleAt = true, at
-		}
-	} else {
-		s.sample(math.Float64frombits(now), at, rows)
+		s = t.listen(column)
+		s.begin(math.Float64frombits(was), 0, 0)
 	}
 	t.bits[column] = now
-}
-
-// sample takes in the first of samples that are alike; it is counted by settle.
-func (s *state) sample(v float64, at model.Millis, row int) {
-	s.since, s.Stale = row, false
-	if s.Count == 0 {
-		s.First, s.FirstAt, s.Min, s.Max = v, at, v, v
-		s.Whole = true
-	} else {
-		if v < s.Last {
-			s.reset(s.Last)
-		}
-		s.Min, s.Max = lower(v, s.Min), higher(v, s.Max)
+	if was != absent {
+		s.settle(m.rows)
+		s.lastAt = m.before
 	}
-	s.Whole = s.Whole && v == math.Trunc(v)
-	s.Last = v
+	switch v := math.Float64frombits(now); {
+	case now == absent:
+		s.stale, s.staleAt = true, m.at
+	case s.count == 0:
+		s.begin(v, m.rows, m.at)
+	default:
+		s.sample(v, m.rows)
+		s.stale = false
+	}
 }
 
-// settle counts the samples that are alike: up to the row before the given one, which
-// was at a time.
-func (s *state) settle(v float64, at model.Millis, row int) {
+// begin takes in the first sample.
+func (s *state) begin(v float64, row, at int32) {
+	*s = state{min: v, max: v, last: v, first: v, since: row, firstAt: at, whole: v == math.Trunc(v)}
+}
+
+// sample takes in a sample that differs from the one before. Those that are alike are counted
+// by settle.
+func (s *state) sample(v float64, row int32) {
+	switch {
+	case v > s.last: // no reset, and not the lowest
+		if v > s.max {
+			s.max = v
+		} else if s.max != s.max {
+			s.max = v
+		}
+		if s.min != s.min {
+			s.min = v
+		}
+	default:
+		if v < s.last {
+			s.reset(s.last)
+		}
+		s.min, s.max = lower(v, s.min), higher(v, s.max)
+	}
+	if s.whole {
+		s.whole = v == math.Trunc(v)
+	}
+	s.last, s.since = v, row
+}
+
+func (s *state) reset(v float64) {
+	if s.resets++; s.resets == 1 {
+		s.before = v // bit by bit
+	} else {
+		s.before += v
+	}
+}
+
+// settle counts the samples that are alike: up to the row before the given one.
+func (s *state) settle(row int32) {
 	n := row - s.since
-	s.Count += n
-	s.LastAt = at
-	x := v * float64(n)
-	next := s.Sum + x
+	s.count += n
+	x := s.last
+	if n > 1 {
+		x *= float64(n)
+	}
+	if s.whole {
+		s.sum += x // exact, or else the bucket is not
+		return
+	}
+	next := s.sum + x
 	switch {
 	case math.IsInf(next, 0):
 		s.rest = 0
-	case math.Abs(s.Sum) >= math.Abs(x):
-		s.rest += (s.Sum - next) + x
+	case math.Abs(s.sum) >= math.Abs(x):
+		s.rest += (s.sum - next) + x
 	default:
-		s.rest += (x - next) + s.Sum
+		s.rest += (x - next) + s.sum
 	}
-	s.Sum = next
+	s.sum = next
 }
 
-// close ends the bucket: the lane's rows in it, and its number in the block.
-func (t *table) close(of Bucket, rows, number int) {
+// close ends the bucket: how long it is and how many rows the lane has in it, and its number in
+// the block.
+func (t *table) close(span, rows int32, number int) {
 	t.open = false
-	row := int32(len(t.rows))
+	row := len(t.rows)
 	t.rows = append(t.rows, number)
-	for _, now := range t.bits {
-		t.firsts = append(t.firsts, math.Float64frombits(now))
+	k := len(t.bits)
+	t.firsts = slices.Grow(t.firsts, k)[:(row+1)*k]
+	firsts := t.firsts[row*k:]
+	for i, now := range t.bits {
+		firsts[i] = math.Float64frombits(now)
 	}
-	firsts := t.firsts[len(t.firsts)-len(t.bits):]
-	for k, column := range t.loud {
-		s := &t.states[k]
-		if now := t.bits[column]; now != absent {
-			s.settle(math.Float64frombits(now), of.To, rows)
+	for j, column := range t.loud {
+		s := &t.states[j]
+		if t.bits[column] != absent {
+			s.settle(rows)
+			s.lastAt = span
 		}
-		s.At, s.From, s.To = of.At, of.From, of.To
 		s.finish(t.scales[column])
-		if firsts[column] = s.First; s.Count == 0 {
-			firsts[column] = t.former(row, column)
+		firsts[column] = s.first
+		if s.count == 0 {
+			// It means nothing, and what was there before costs least.
+			if firsts[column] = 0; row > 0 {
+				firsts[column] = t.firsts[(row-1)*k+int(column)]
+			}
 		}
-		t.entries = append(t.entries, entry{row, column, s.Bucket})
+		t.entries = append(t.entries, entry{int32(row), column, *s})
 	}
-}
-
-// former is what a column without samples keeps as its first, because it costs least: that
-// of the bucket before.
-func (t *table) former(row, column int32) float64 {
-	if row == 0 {
-		return 0
-	}
-	return t.firsts[int(row-1)*len(t.scales)+int(column)]
 }
 
 // finish rounds the sums, and says whether they are exact.
 func (s *state) finish(scale uint8) {
-	if s.Count == 0 {
+	if s.count == 0 {
 		return
 	}
-	if !math.IsInf(s.Sum, 0) {
-		s.Sum += s.rest
+	if !math.IsInf(s.sum, 0) {
+		s.sum += s.rest
 	}
-	s.Whole = s.Whole && s.weight() <= maxExact
-	if !s.Whole && !same(s.Min, s.Max) {
-		s.Sum = decimal(s.Sum, scale)
-		if s.Resets > 1 {
-			s.Before = decimal(s.Before, scale)
+	s.rest = 0
+	s.whole = s.whole && float64(s.count)*max(math.Abs(s.min), math.Abs(s.max)) <= maxExact
+	if !s.whole && !same(s.min, s.max) {
+		s.sum = decimal(s.sum, scale)
+		if s.resets > 1 {
+			s.before = decimal(s.before, scale)
 		}
 	}
+}
+
+// stateOf is what a bucket says of a column.
+func stateOf(b *Bucket) state {
+	s := state{sum: b.Sum, min: b.Min, max: b.Max, last: b.Last, count: int32(b.Count), whole: b.Whole, stale: b.Stale,
+		resets: int32(b.Resets), first: b.First, before: b.Before, firstAt: int32(b.FirstAt - b.From), lastAt: int32(b.LastAt - b.From)}
+	if b.Stale {
+		s.staleAt = int32(b.StaleAt - b.From)
+	}
+	return s
 }
 
 // decimal gives a sum of decimal numbers the digits that it has: adding left others in the
