@@ -221,10 +221,13 @@ func (f *File) Release() {
 // only. The block aliases the mapping: it must not be used after Release, and what it
 // reads from there must be guarded (Guard). reuse may be nil.
 //
-// The error is a *Damage, or ErrNoBlock.
+// The error is a *Damage, ErrNoBlock, or ErrClosed when nobody holds the file any more.
 func (f *File) Block(e Entry, reuse *block.Block) (*block.Block, error) {
-	if e.Size == 0 {
+	switch {
+	case e.Size == 0:
 		return nil, fmt.Errorf("volume %q: %w", f.path, ErrNoBlock)
+	case f.unmapped():
+		return nil, fmt.Errorf("volume %q: %w", f.path, ErrClosed)
 	}
 	if e.Offset < headerSize+headSize || e.end() > int64(len(f.data)) {
 		return nil, f.damage(e.Offset, int64(e.Size), fmt.Sprintf("block is outside of a file of %d bytes", len(f.data)))

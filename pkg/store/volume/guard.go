@@ -2,6 +2,7 @@ package volume
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/cloudless-fleet/cloudless/pkg/durable"
@@ -38,7 +39,7 @@ func caught(err *error, before bool) {
 // pointer does not.
 func faultOf(recovered any) *Fault {
 	fault, ok := recovered.(interface {
-		error
+		runtime.Error
 		Addr() uintptr
 	})
 	if !ok {

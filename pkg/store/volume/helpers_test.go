@@ -159,7 +159,7 @@ func small(t testing.TB, w *Writer, lanes int) {
 			check(t, w.Add(Entry{Key: l.key(), Flags: uint8(n)}, l.sealed(t, start+model.Millis(n), 3)))
 		}
 		if n < 2 {
-			check(t, w.Add(Entry{Key: l.key(), First: 9_000_000, Last: 9_000_000, Flags: 1}, nil))
+			check(t, w.Add(Entry{Key: l.key(), First: 9_000_000, Last: 9_000_000, Rows: uint32(n), Flags: 1}, nil))
 		}
 		check(t, w.Part(partOf(t, "node_a")))
 		check(t, w.Part(partOf(t, "node_b")))

@@ -217,6 +217,9 @@ func TestARemovedVolumeLivesUntilItIsLetGo(t *testing.T) {
 	if f.Acquire() {
 		t.Error("is unmapped, and was held")
 	}
+	if _, err := f.Block(found[0].Entry, nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("is unmapped: %v", err)
+	}
 	if s := set.Stats(); s.Leaving != 0 {
 		t.Errorf("stats %+v", s)
 	}

@@ -123,7 +123,7 @@ func (w *Writer) Blocks() int { return len(w.entries) }
 // Add adds a block, and the entry by which it is to be found, in any order. Offset and Size are
 // filled in; Rows, First and Last too when all three are zero. Otherwise First and Last must
 // include the block's times. sealed is not kept. If it is empty, the entry has no
-// block, and says by its flags what was at its time.
+// block, and says by its flags what was at its time; Rows is then the caller's.
 //
 // ErrInvalid: the entry is not that of the block; the volume is as it was.
 func (w *Writer) Add(e Entry, sealed []byte) error {
@@ -145,7 +145,7 @@ func (w *Writer) check(e *Entry, sealed []byte) error {
 		return fmt.Errorf("%d blocks already: %w", len(w.entries), ErrInvalid)
 	case int64(len(sealed)) > 1<<32-1 || w.Size()+int64(len(sealed)) > maxOffset/2:
 		return fmt.Errorf("%d bytes: %w", len(sealed), ErrInvalid)
-	case len(sealed) == 0 && e.Rows == 0 && e.First <= e.Last:
+	case len(sealed) == 0 && e.First <= e.Last:
 		return nil
 	}
 	if err := w.block.Reopen(sealed); err != nil {
