@@ -17,6 +17,7 @@ import (
 func (f *File) Verify(ctx context.Context) ([]*Damage, error) {
 	// A file without what was learned of this one: it has been read long ago.
 	probe := &File{path: f.path, data: f.data, deps: f.deps}
+	probe.users.Store(1) // never let go: the mapping is f's
 	v := verification{File: probe, reader: block.NewReader()}
 	damages, err := probe.readEnds(f.info.Number, f.info.Tier)
 	if err != nil {
@@ -64,9 +65,14 @@ func (v *verification) readBlock(e Entry) {
 	if err == nil {
 		err = v.Locate(e, Guard(func() error { return v.reader.Verify(b) }))
 	}
-	if damage, is := err.(*Damage); is {
-		v.damages = append(v.damages, damage)
+	if err == nil {
+		return
 	}
+	damage, is := err.(*Damage)
+	if !is {
+		damage = v.damage(e.Offset, int64(e.Size), err.Error())
+	}
+	v.damages = append(v.damages, damage)
 }
 
 func (v *verification) readChunk(c chunk) {
