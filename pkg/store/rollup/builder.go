@@ -97,9 +97,11 @@ func (b *Builder) table(id frame.PartID, scales []uint8) *table {
 	if t := b.known[id]; t != nil {
 		return t
 	}
-	t := new(table)
+	var t *table
 	if n := len(b.spare); n > 0 {
 		t, b.spare = b.spare[n-1], b.spare[:n-1]
+	} else {
+		t = new(table)
 	}
 	k := len(scales)
 	*t = table{

@@ -37,3 +37,7 @@ func (t Tier) End(at model.Millis) model.Millis {
 
 // aligned reports whether a time or a length is a multiple of the tier.
 func (t Tier) aligned(at model.Millis) bool { return at%model.Millis(t) == 0 }
+
+// Worthwhile reports whether a tier is worth its space for a lane that had so many rows in so
+// many buckets of it: a bucket takes about as much as five rows of the columns that move.
+func Worthwhile(rows, buckets int) bool { return rows >= 12*buckets }
