@@ -33,7 +33,7 @@ type fleet struct {
 	dictionary   *schemas.Dictionary
 	end          time.Time
 	open, sealed *fleetData
-	library      *tsdb.DB
+	library      func() *tsdb.DB // filled at the first call
 }
 
 // fleetData is Data without locks: nothing changes.
@@ -97,6 +97,10 @@ type keyGroupReader struct {
 	rows   []float64
 	stride int
 	run    [1]Run
+
+	decoder *frame.PartDecoder // of this part:
+	schema  frame.SchemaID
+	part    int
 }
 
 func (r *keyGroupReader) Times() ([]int64, error) { return r.group.times, nil }
@@ -106,13 +110,15 @@ func (r *keyGroupReader) Select(part frame.PartID) ([]Run, error) {
 		if p.ID() != part {
 			continue
 		}
-		d := frame.NewPartDecoder(r.group.layout, r.group.schema, i)
+		if r.decoder == nil || r.schema != r.group.schema || r.part != i {
+			r.decoder, r.schema, r.part = frame.NewPartDecoder(r.group.layout, r.group.schema, i), r.group.schema, i
+		}
 		r.rows, r.stride = r.rows[:0], p.Columns()
 		for _, f := range r.group.frames {
-			if err := d.Decode(f); err != nil {
+			if err := r.decoder.Decode(f); err != nil {
 				return nil, err
 			}
-			r.rows = append(r.rows, d.Row()...)
+			r.rows = append(r.rows, r.decoder.Row()...)
 		}
 		r.run[0] = Run{0, len(r.group.frames)}
 		return r.run[:], nil
@@ -213,19 +219,19 @@ var benchFleet = sync.OnceValue(func() *fleet {
 		first = f.open.pieces[source][0].(*keyGroup).times[0]
 		f.sealed.pieces[source] = []Piece{Sealed(sealedBytes(w.Seal(nil)), model.Millis(first), last, 1)}
 	}
-	f.fillLibrary(replay, sources, parts)
+	f.library = sync.OnceValue(func() *tsdb.DB { return filledLibrary(replay, sources, parts) })
 	return f
 })
 
-// fillLibrary appends the same samples in the order in which they come.
-func (f *fleet) fillLibrary(replay *frametest.Fleet, sources []*schemas.Source, parts []*schemas.Part) {
+// filledLibrary appends the same samples in the order in which they come.
+func filledLibrary(replay *frametest.Fleet, sources []*schemas.Source, parts []*schemas.Part) *tsdb.DB {
 	options := tsdb.DefaultOptions()
 	options.RetentionDuration = math.MaxInt64
-	var err error
-	if f.library, err = tsdb.Open(benchDir, nil, nil, options, nil); err != nil {
+	db, err := tsdb.Open(benchDir, nil, nil, options, nil)
+	if err != nil {
 		panic(err)
 	}
-	f.library.DisableCompactions()
+	db.DisableCompactions()
 	hosts := make([]*frametest.Host, len(sources))
 	sets := make([][]labels.Labels, len(sources))
 	refs := make([][]storage.SeriesRef, len(sources))
@@ -239,7 +245,7 @@ func (f *fleet) fillLibrary(replay *frametest.Fleet, sources []*schemas.Source, 
 		refs[i] = make([]storage.SeriesRef, len(sets[i]))
 	}
 	for range benchRows {
-		app := f.library.Appender(context.Background())
+		app := db.Appender(context.Background())
 		for i, h := range hosts {
 			at, row := h.Next()
 			for c, ls := range sets[i] {
@@ -252,11 +258,26 @@ func (f *fleet) fillLibrary(replay *frametest.Fleet, sources []*schemas.Source, 
 			panic(err)
 		}
 	}
+	return db
 }
 
 var benchDir string
 
 func TestMain(m *testing.M) { testMain(m) }
+
+// engine is whom queries are asked of.
+type engine struct {
+	name string
+	open func() storage.Queryable
+}
+
+func (f *fleet) engines() []engine {
+	return []engine{
+		{"open", func() storage.Queryable { return New(f.dictionary, f.open, DefaultOptions()) }},
+		{"sealed", func() storage.Queryable { return New(f.dictionary, f.sealed, DefaultOptions()) }},
+		{"tsdb", func() storage.Queryable { return f.library() }},
+	}
+}
 
 var benchQueries = []struct {
 	name, query string
@@ -274,23 +295,20 @@ func BenchmarkQuery(b *testing.B) {
 	f := benchFleet()
 	engine := newEngine(5 * time.Minute)
 	for _, q := range benchQueries {
-		for _, with := range []struct {
-			name string
-			data storage.Queryable
-		}{
-			{"open", New(f.dictionary, f.open, DefaultOptions())},
-			{"sealed", New(f.dictionary, f.sealed, DefaultOptions())},
-			{"tsdb", f.library},
-		} {
+		for _, with := range f.engines() {
 			b.Run(q.name+"/"+with.name, func(b *testing.B) {
+				data := with.open()
 				b.ReportAllocs()
+				b.ResetTimer()
+				before := cpuTime(b)
 				for range b.N {
-					result, done := evaluate(b, engine, with.data, q.query, f.end.Add(-time.Duration(q.hours*float64(time.Hour))), f.end, q.step)
+					result, done := evaluate(b, engine, data, q.query, f.end.Add(-time.Duration(q.hours*float64(time.Hour))), f.end, q.step)
 					if result.Err != nil || len(matrixOf(result.Value)) == 0 {
 						b.Fatal(result)
 					}
 					done()
 				}
+				reportCPU(b, before)
 			})
 		}
 	}
@@ -310,22 +328,19 @@ func BenchmarkSelect(b *testing.B) {
 		{"all newest", labels.MustNewMatcher(labels.MatchEqual, "job", "node"), 5 * time.Minute, 0},
 		{"all for 1 h", labels.MustNewMatcher(labels.MatchEqual, "job", "node"), time.Hour, 300_000},
 	} {
-		for _, with := range []struct {
-			name string
-			data storage.Queryable
-		}{
-			{"open", New(f.dictionary, f.open, DefaultOptions())},
-			{"sealed", New(f.dictionary, f.sealed, DefaultOptions())},
-			{"tsdb", f.library},
-		} {
+		for _, with := range f.engines() {
 			b.Run(c.name+"/"+with.name, func(b *testing.B) {
+				data := with.open()
 				b.ReportAllocs()
+				b.ResetTimer()
 				samples := 0
+				before := cpuTime(b)
 				hints := &storage.SelectHints{Start: f.end.Add(-c.back).UnixMilli() + 1, End: f.end.UnixMilli(), Range: c.rangeFor}
 				for range b.N {
-					samples = selectAll(b, with.data, hints, c.matcher)
+					samples = selectAll(b, data, hints, c.matcher)
 				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(samples), "ns/sample")
+				reportCPU(b, before)
+				b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/float64(b.N)/float64(samples), "ns/sample")
 			})
 		}
 	}

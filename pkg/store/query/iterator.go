@@ -32,8 +32,8 @@ func (it *iterator) begin(chunks []chunk, column int) { it.chunks, it.column = c
 func (it *iterator) skip(mint int64) {
 	for it.turn() {
 		if n := len(it.now.t); n > 0 && it.now.t[n-1] >= mint {
-			it.i, _ = slices.BinarySearch(it.now.t, mint)
-			it.i--
+			from, _ := slices.BinarySearch(it.now.t, mint)
+			it.now = samples{it.now.t[from:], it.now.v[from:]}
 			return
 		}
 	}

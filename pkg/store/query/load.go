@@ -5,24 +5,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/store/volume"
 )
 
 // ErrLimit: a query needs more samples than Options allow.
 var ErrLimit = errors.New("query needs too many samples")
 
-// loader reads lanes. It is for one goroutine.
+// loader reads lanes. It is for one goroutine, and keeps its buffers for the next query.
 type loader struct {
+	job
+	readers Readers
+	pieces  []Piece
+	cuts    []cut
+	scratch []float64
+	overlap overlap
+
+	mint   model.Millis // of the lane
+	before mark         // the lane
+	kept   int64        // bytes of the lane
+}
+
+// job is what a loader is to do, and what came of it.
+type job struct {
 	ctx     context.Context
 	window  window
 	options Options
 	usage   *usage
 	data    View
-	pools   *pools
-	readers *Readers
 	memory  *memory
 	// newest says that the newest row of a lane is all that is asked for.
 	newest bool
@@ -32,32 +44,19 @@ type loader struct {
 	warnings []error
 	unsaid   int // warnings
 	err      error
-
-	mint    model.Millis // of the lane
-	before  mark         // the lane
-	kept    int64        // bytes of the lane
-	pieces  []Piece
-	cuts    []cut
-	scratch []float64
-	overlap overlap
 }
 
 func newLoader(s *seriesSet, view View, m *memory) *loader {
 	q := s.querier
-	return &loader{ctx: s.ctx, window: s.window, options: q.options, usage: &q.usage, data: view, pools: &q.pools, memory: m, bounded: true}
+	l := q.pools.takeLoader()
+	l.job = job{ctx: s.ctx, window: s.window, options: q.options, usage: &q.usage, data: view, memory: m, bounded: true}
+	return l
 }
 
-// begin is called by the goroutine that is going to read; end when it has read.
-func (l *loader) begin() (end func()) {
-	// Pieces may be mapped files; a page that the disk cannot read is an error of that
-	// piece and not the end of the process.
-	was := debug.SetPanicOnFault(true)
-	l.readers = l.pools.takeReaders()
-	return func() {
-		debug.SetPanicOnFault(was)
-		l.pools.readers.Put(l.readers)
-		l.readers = nil
-	}
+// done gives the loader to the next query.
+func (l *loader) done(p *pools) {
+	l.job = job{}
+	p.loaders.Put(l)
 }
 
 // tries is how often a lane is read whose pieces move meanwhile.
@@ -116,6 +115,11 @@ func (l *loader) read(n *lane) error {
 		y, _ := b.Range()
 		return cmp.Or(cmp.Compare(x, y), cmp.Compare(a.Rank(), b.Rank()))
 	})
+	if len(pieces) > 1 {
+		for _, g := range n.groups {
+			g.chunks = slices.Grow(g.chunks, len(pieces)+1)
+		}
+	}
 	for len(pieces) > 0 {
 		_, last := pieces[0].Range()
 		together := 1
@@ -187,29 +191,23 @@ func (l *loader) single(n *lane, p Piece) error {
 	return l.passOver(n, err)
 }
 
-// guarded opens a piece and reads it. A fault of a mapped file is an error.
-func (l *loader) guarded(p Piece, read func(PieceReader) error) (err error) {
-	defer func() {
-		fault := recover()
-		if fault == nil {
-			return
+// guarded opens a piece and reads it. Pieces may be mapped files: a page that the disk
+// cannot read is an error of the piece, and not the end of the process.
+func (l *loader) guarded(p Piece, read func(PieceReader) error) error {
+	err := volume.Guard(func() error {
+		r, err := p.Open(&l.readers)
+		if err != nil {
+			return err
 		}
-		at, isFault := fault.(interface {
-			error
-			Addr() uintptr
-		})
-		if !isFault {
-			panic(fault)
+		defer r.Close()
+		return read(r)
+	})
+	if fault := (*volume.Fault)(nil); errors.As(err, &fault) {
+		if s, ours := p.(sealed); ours {
+			return s.from.Locate(err)
 		}
-		first, last := p.Range()
-		err = fmt.Errorf("piece from %d to %d: the disk does not give it: %w", first, last, at)
-	}()
-	r, err := p.Open(l.readers)
-	if err != nil {
-		return err
 	}
-	defer r.Close()
-	return read(r)
+	return err
 }
 
 // passOver makes an error of a piece a warning, unless it concerns the query.

@@ -3,10 +3,12 @@ package query
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"golang.org/x/sys/unix"
 )
 
 func testMain(m *testing.M) {
@@ -46,4 +48,18 @@ func selectAll(tb testing.TB, q storage.Queryable, hints *storage.SelectHints, m
 		tb.Fatal(set.Err(), samples)
 	}
 	return samples
+}
+
+// cpuTime is what the process has used so far, in all threads: other figures suffer from
+// whatever else runs on the machine.
+func cpuTime(b *testing.B) time.Duration {
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func reportCPU(b *testing.B, before time.Duration) {
+	b.ReportMetric((cpuTime(b)-before).Seconds()*1000/float64(b.N), "CPU-ms/op")
 }

@@ -7,14 +7,14 @@ import (
 // pools keeps what queries need again and again.
 type pools struct {
 	floats, ints sync.Pool // of *[]float64 and *[]int64, slabSize long
-	readers      sync.Pool // of *Readers
+	loaders      sync.Pool // of *loader
 }
 
-func (p *pools) takeReaders() *Readers {
-	if r, ok := p.readers.Get().(*Readers); ok {
-		return r
+func (p *pools) takeLoader() *loader {
+	if l, ok := p.loaders.Get().(*loader); ok {
+		return l
 	}
-	return new(Readers)
+	return new(loader)
 }
 
 // memory holds the samples of a query, and is given back as a whole. It is for one

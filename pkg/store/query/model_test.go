@@ -28,7 +28,9 @@ func (s sample) String() string {
 	return fmt.Sprintf("%v@%d", s.v, s.t)
 }
 
-func (s sample) is(o sample) bool { return s.t == o.t && math.Float64bits(s.v) == math.Float64bits(o.v) }
+func (s sample) is(o sample) bool {
+	return s.t == o.t && math.Float64bits(s.v) == math.Float64bits(o.v)
+}
 
 // truth says what all series are, written down from the rules of the package comment
 // without a thought of speed.

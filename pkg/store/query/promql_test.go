@@ -81,7 +81,7 @@ func expressions(c chooser) (all []string) {
 		all = append(all, fmt.Sprintf("%s(%s[%s]%s)", f, selector(), duration(), shift()))
 	}
 	for _, f := range []string{"%s", "-%s", "abs(%s)", "timestamp(%s)", "absent(%s)", "count(%s)", "count by (__name__, instance) (%s)", "group by (device) (%s)",
-		"sum without (device) (%s)", "max by (instance) (%s)", "topk(2, %s)", "bottomk by (instance) (1, %s)", "count_values(\"v\", %s)", "quantile(0.5, %s)",
+		"sum without (device) (%s)", "max by (instance) (%s)", "count_values(\"v\", topk(2, %s))", "count_values by (instance) (\"v\", bottomk by (instance) (1, %s))", "count_values(\"v\", %s)", "quantile(0.5, %s)",
 		"sort_by_label(%s, \"instance\", \"device\")", "%s > 5", "%s unless on(instance) free", "%s and on(instance, device) reads", "%s or free",
 		"sum(%s) + count(free)", "last_over_time(%s[40s:7s])", "max_over_time(%s[2m:])", "sum_over_time(timestamp(%s)[1m:9s])", "%s anchored", "%s smoothed"} {
 		if f == "%s anchored" || f == "%s smoothed" {

@@ -56,7 +56,7 @@ func (g *group) one(index int32) group {
 func (s *seriesSet) reload(n *lane, groups []group) error {
 	l := newLoader(s, s.querier.source(), newMemory(nil))
 	l.bounded = false
-	defer l.begin()()
+	defer l.done(&s.querier.pools)
 	again := lane{source: n.source, stream: n.stream, shared: n.shared}
 	for i := range groups {
 		again.groups = append(again.groups, &groups[i])

@@ -40,6 +40,7 @@ type seriesSet struct {
 	window   window
 
 	lanes    []lane
+	numbers  map[laneKey]int // of lanes; nil while there is one
 	groups   []group
 	series   []series
 	at       int
@@ -52,6 +53,7 @@ type lane struct {
 	source *schemas.Source
 	stream model.StreamID
 	groups []*group
+	size   int // of groups
 	// shared says that one of its series is in another lane too: it is then read from a
 	// lookback earlier, to know whether the series was live.
 	shared bool
@@ -117,27 +119,42 @@ type laneKey struct {
 // gatherGroups finds the lanes of the groups.
 func (s *seriesSet) gatherGroups(sel *schemas.Selection) {
 	s.groups = make([]group, sel.Groups())
-	numbers := map[laneKey]int{}
 	var now laneKey
 	number := -1
 	for i, from := range sel.AllGroups() {
 		if key := (laneKey{from.Source, from.Stream}); number < 0 || key != now {
-			known := false
-			if number, known = numbers[key]; !known {
-				number = len(s.lanes)
-				numbers[key] = number
-				s.lanes = append(s.lanes, lane{source: from.Source, stream: from.Stream})
-			}
-			now = key
+			number, now = s.number(key), key
 		}
 		g := &s.groups[i]
 		g.lane, g.part, g.columns = int32(number), from.Part, from.Columns
 		g.chunks = g.first[:0]
+		s.lanes[number].size++
+	}
+	places := make([]*group, len(s.groups))
+	for i := range s.lanes {
+		n := &s.lanes[i]
+		n.groups, places = places[:0:n.size], places[n.size:]
 	}
 	for i := range s.groups {
 		n := &s.lanes[s.groups[i].lane]
 		n.groups = append(n.groups, &s.groups[i])
 	}
+}
+
+// number finds a lane, or makes it.
+func (s *seriesSet) number(key laneKey) int {
+	if len(s.lanes) == 1 {
+		s.numbers = map[laneKey]int{{s.lanes[0].source, s.lanes[0].stream}: 0}
+	}
+	number, known := s.numbers[key]
+	if !known {
+		number = len(s.lanes)
+		s.lanes = append(s.lanes, lane{source: key.source, stream: key.stream})
+		if number > 0 {
+			s.numbers[key] = number
+		}
+	}
+	return number
 }
 
 func (s *seriesSet) gatherSeries(sel *schemas.Selection) {
@@ -206,7 +223,6 @@ func (s *seriesSet) load() error {
 	}
 	var next atomic.Int64
 	work := func(l *loader) {
-		defer l.begin()()
 		for l.err == nil {
 			i := int(next.Add(1)) - 1
 			if i >= len(s.lanes) {
@@ -234,6 +250,7 @@ func (s *seriesSet) load() error {
 		if err == nil {
 			err = l.err
 		}
+		l.done(&q.pools)
 	}
 	return err
 }
