@@ -28,7 +28,10 @@ type Bucket struct {
 	Stale           bool    // after its last sample the series ended
 	StaleAt         model.Millis
 
-	Silent bool // Count 0, and the series goes on in another lane: see Join
+	// Gauge says that the series falls so often that Resets and Before are not kept.
+	Gauge bool
+	// Silent says of a bucket without samples that the series goes on in another lane: see Join.
+	Silent bool
 }
 
 // maxExact is up to where a float64 counts all whole numbers.
@@ -43,7 +46,7 @@ func (b *Bucket) weight() float64 {
 // the lane's rows.
 func (b *Bucket) steady(rows int) bool {
 	return b.Count == rows && same(b.First, b.Last) && same(b.First, b.Min) && same(b.First, b.Max) &&
-		same(b.Sum, b.First*float64(b.Count)) && b.Resets == 0 && !b.Stale && b.FirstAt == b.From && b.LastAt == b.To
+		same(b.Sum, b.First*float64(b.Count)) && b.Resets == 0 && !b.Gauge && !b.Stale && b.FirstAt == b.From && b.LastAt == b.To
 }
 
 // isWhole tells what Whole is of a bucket whose samples are all v.
@@ -103,6 +106,9 @@ func (b *Bucket) Add(next Bucket) {
 		b.Before += next.Before
 	}
 	b.Resets += next.Resets
+	if b.Gauge = b.Gauge || next.Gauge; b.Gauge {
+		b.Resets, b.Before = 0, 0
+	}
 	b.Min, b.Max = lower(next.Min, b.Min), higher(next.Max, b.Max)
 	b.Sum += next.Sum
 	b.Count += next.Count
@@ -167,5 +173,5 @@ func (b *Bucket) overlap(p Bucket) {
 func twins(a, b *Bucket) bool {
 	return a.From == b.From && a.To == b.To && a.Count == b.Count && a.FirstAt == b.FirstAt && a.LastAt == b.LastAt &&
 		same(a.First, b.First) && same(a.Last, b.Last) && same(a.Min, b.Min) && same(a.Max, b.Max) && same(a.Sum, b.Sum) &&
-		a.Resets == b.Resets && same(a.Before, b.Before) && a.Stale == b.Stale && a.StaleAt == b.StaleAt
+		a.Resets == b.Resets && same(a.Before, b.Before) && a.Gauge == b.Gauge && a.Stale == b.Stale && a.StaleAt == b.StaleAt
 }

@@ -72,6 +72,14 @@ func (o *out) one(b *Bucket, v float64) {
 	}
 }
 
+// ends emits the first and the last sample.
+func (o *out) ends(b *Bucket) {
+	o.add(b.FirstAt, b.First)
+	if b.Count > 1 {
+		o.add(b.LastAt, b.Last)
+	}
+}
+
 func (o *out) lasts(buckets []Bucket) {
 	live := false
 	for i := range buckets {
@@ -93,6 +101,10 @@ func (o *out) lasts(buckets []Bucket) {
 func (o *out) resets(b *Bucket) (exact bool) {
 	if b.Count == 0 {
 		return true
+	}
+	if b.Gauge && b.Count > 1 {
+		o.ends(b)
+		return false
 	}
 	between := 2 * b.Resets
 	if b.Resets == 0 && b.Last < b.First {

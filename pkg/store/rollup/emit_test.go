@@ -88,7 +88,7 @@ func TestRatesOfAllShortSequences(t *testing.T) {
 						continue
 					}
 					if use == UseResets {
-						if got, want := falls(ev), falls(v); got != want {
+						if got, want := fallsOf(ev), fallsOf(v); got != want {
 							t.Fatalf("%v: %v: got %d resets, want %d", v, ev, got, want)
 						}
 						continue
@@ -108,7 +108,7 @@ func TestRatesOfAllShortSequences(t *testing.T) {
 	}
 }
 
-func falls(v []float64) (n int) {
+func fallsOf(v []float64) (n int) {
 	for i := 1; i < len(v); i++ {
 		if v[i] < v[i-1] {
 			n++

@@ -25,6 +25,9 @@ func (e *Emitter) changes(o *out, p *Plan, buckets []Bucket) (exact bool) {
 			o.put(b, samples, nil)
 			continue
 		}
+		if b.Gauge && b.Count > 1 {
+			exact = false
+		}
 		var room [4]float64
 		between := b.between(room[:0])
 		if b.Resets > 1 {

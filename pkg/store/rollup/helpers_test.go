@@ -214,8 +214,8 @@ func alike(a, b *Bucket) bool {
 		return true
 	}
 	return a.FirstAt == b.FirstAt && a.LastAt == b.LastAt && same(a.First, b.First) && same(a.Last, b.Last) &&
-		alikeNaN(a.Min, b.Min) && alikeNaN(a.Max, b.Max) && a.Resets == b.Resets &&
-		(a.Resets != 1 || same(a.Before, b.Before)) && rounded(a.Before, b.Before) &&
+		alikeNaN(a.Min, b.Min) && alikeNaN(a.Max, b.Max) && (a.Gauge || b.Gauge || a.Resets == b.Resets &&
+		(a.Resets != 1 || same(a.Before, b.Before)) && rounded(a.Before, b.Before)) &&
 		rounded(a.Sum, b.Sum) && a.Stale == b.Stale && a.StaleAt == b.StaleAt
 }
 

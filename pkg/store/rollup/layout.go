@@ -80,6 +80,7 @@ const (
 	hasHigh              // else the higher one
 	hasSum               // else it is the first times the count
 	fraction             // samples are no whole numbers, or too many and too large to add them exactly
+	gauge                // falls are too many to be resets: they are not written
 	anyFlag
 )
 

@@ -273,6 +273,9 @@ func (r *Reader) bucket(b *Bucket, row, rows int) bool {
 	b.Sum = r.value(statSum, row, marked&hasSum != 0, b.First*float64(b.Count))
 	b.Resets = int(falls)
 	b.Before = r.value(statBefore, row, falls > 0, 0)
-	b.Whole = marked&fraction == 0
+	b.Whole, b.Gauge = marked&fraction == 0, marked&gauge != 0
+	if b.Gauge {
+		b.Resets, b.Before = 0, 0
+	}
 	return true
 }

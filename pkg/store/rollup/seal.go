@@ -18,6 +18,7 @@ type sealer struct {
 	row     []float64
 	columns []uint8 // flags of all columns
 	masks   []mask
+	falls   []falls   // of the columns of one table
 	scales  []uint8   // of all pieces
 	values  []float64 // their rows
 }
@@ -86,6 +87,7 @@ func (s *sealer) prepare(t *table, lane []laneBucket) {
 	columns := s.columns[start : start+k : start+k]
 	s.masks = append(s.masks[:0], make([]mask, pieces(k))...)
 	masks := s.masks
+	s.falls = append(s.falls[:0], make([]falls, k)...)
 	next := 0
 	for row, number := range t.rows {
 		firsts := t.firsts[row*k : (row+1)*k]
@@ -95,11 +97,20 @@ func (s *sealer) prepare(t *table, lane []laneBucket) {
 			flags, m := e.needs(&lane[number])
 			columns[e.column] |= flags
 			masks[e.column/pieceColumns] |= m
+			s.falls[e.column].add(&e.state)
 		}
 		for i, v := range firsts {
 			if columns[i]&fraction == 0 && !isWhole(v, rows) {
 				columns[i] |= fraction
 			}
+		}
+	}
+	for i := range s.falls {
+		switch f := &s.falls[i]; {
+		case columns[i]&gauge != 0 || f.many():
+			columns[i] |= gauge
+		case f.resets > 0:
+			masks[i/pieceColumns] |= 1<<statResets | 1<<statBefore
 		}
 	}
 	for j := range masks {
@@ -111,6 +122,21 @@ func (s *sealer) prepare(t *table, lane []laneBucket) {
 		s.pieces = append(s.pieces, s.piece(t, j, from, to, masks[j], columns[from:to]))
 	}
 }
+
+// falls counts how often a column falls, in loud buckets.
+type falls struct{ buckets, resets, samples int }
+
+func (f *falls) add(s *state) {
+	if s.resets > 0 {
+		f.buckets++
+		f.resets += int(s.resets)
+	}
+	f.samples += int(s.count)
+}
+
+// many reports whether that is no counter: what stood before resets would be one
+// more gauge to keep, and nobody asks for its rate.
+func (f *falls) many() bool { return f.buckets > 2 && f.resets*8 > f.samples }
 
 // maskOf are the statistics that flags of a column ask for.
 func maskOf(f uint8) (m mask) {
@@ -149,8 +175,8 @@ func (s *state) needs(l *laneBucket) (f uint8, m mask) {
 	if !s.whole {
 		f |= fraction
 	}
-	if s.resets > 0 {
-		m |= 1<<statResets | 1<<statBefore
+	if s.gauge {
+		f |= gauge
 	}
 	if s.firstAt != 0 {
 		m |= 1 << statBegins
@@ -217,7 +243,7 @@ func (p *piece) fill(l *laneBucket) []float64 {
 	held := p.of(statFirst)
 	copy(held, values)
 	for i, f := range p.flags {
-		if f&^fraction == 0 {
+		if f&^(fraction|gauge) == 0 {
 			continue
 		}
 		for _, c := range &copies {
@@ -274,9 +300,9 @@ func (s *state) statistic(kind statistic, flags uint8, l *laneBucket) (v float64
 	case statSum:
 		return s.sum, flags&hasSum != 0
 	case statResets:
-		return float64(s.resets), true
+		return float64(s.resets), flags&gauge == 0
 	case statBefore:
-		return s.before, true
+		return s.before, flags&gauge == 0
 	case statBegins:
 		return float64(s.firstAt), true
 	case statEnds:

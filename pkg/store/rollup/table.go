@@ -38,6 +38,7 @@ type state struct {
 	count     int32   // of the samples before since
 	whole     bool    // all samples are whole numbers
 	stale     bool
+	gauge     bool // falls are not kept
 	resets    int32
 	first     float64
 	before    float64
@@ -260,7 +261,7 @@ func (s *state) finish(scale uint8) {
 
 // stateOf is what a bucket says of a column.
 func stateOf(b *Bucket) state {
-	s := state{sum: b.Sum, min: b.Min, max: b.Max, last: b.Last, count: int32(b.Count), whole: b.Whole, stale: b.Stale,
+	s := state{sum: b.Sum, min: b.Min, max: b.Max, last: b.Last, count: int32(b.Count), whole: b.Whole, stale: b.Stale, gauge: b.Gauge,
 		resets: int32(b.Resets), first: b.First, before: b.Before, firstAt: int32(b.FirstAt - b.From), lastAt: int32(b.LastAt - b.From)}
 	if b.Stale {
 		s.staleAt = int32(b.StaleAt - b.From)
