@@ -15,6 +15,14 @@ func OS() FS { return osFS{} }
 
 type osFS struct{}
 
+// ReadOnly returns the file system of the operating system, but that files are opened for
+// reading only: for folders that must not, or cannot, be written to.
+func ReadOnly() FS { return readOnlyFS{} }
+
+type readOnlyFS struct{ osFS }
+
+func (readOnlyFS) Open(name string) (File, error) { return open(name, os.O_RDONLY) }
+
 const (
 	folderMode fs.FileMode = 0o700
 	fileMode   fs.FileMode = 0o600

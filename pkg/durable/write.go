@@ -48,6 +48,11 @@ func (l *Log) flush() error {
 func (l *Log) Rotate() error {
 	l.writer.Lock()
 	defer l.writer.Unlock()
+	return l.rotateAll()
+}
+
+// rotateAll is Rotate while the caller holds writer.
+func (l *Log) rotateAll() error {
 	if err := l.usable(); err != nil {
 		return err
 	}

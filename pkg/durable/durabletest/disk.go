@@ -13,9 +13,11 @@ package durabletest
 import (
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -53,6 +55,7 @@ type Faults struct {
 type nameChange struct {
 	from, to string
 	file     *inode
+	folder   bool // from and to are folders: all files in them
 }
 
 // inode is a file, under whatever names.
@@ -216,15 +219,46 @@ func (d *Disk) Open(name string) (durable.File, error) {
 	return &handle{disk: d, name: name, file: file}, nil
 }
 
-// Rename renames a file, over another one if that has the name.
+// Rename renames a file, over another one if that has the name, or a folder with all
+// that is in it, at once.
 func (d *Disk) Rename(from, to string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	file, ok := d.files[from]
+	if !ok && d.hasFolderLocked(from) {
+		if d.hasFolderLocked(to) {
+			return failure("rename", to, syscall.ENOTEMPTY)
+		}
+		return d.changeNameLocked("rename", nameChange{from: from, to: to, folder: true})
+	}
 	if !ok {
 		return failure("rename", from, fs.ErrNotExist)
 	}
 	return d.changeNameLocked("rename", nameChange{from: from, to: to, file: file})
+}
+
+// hasFolderLocked says whether there is a file in the folder, or in one below.
+func (d *Disk) hasFolderLocked(dir string) bool {
+	for name := range d.files {
+		if strings.HasPrefix(name, dir+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// Link gives a file a second name.
+func (d *Disk) Link(from, to string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	file, ok := d.files[from]
+	if !ok {
+		return failure("link", from, fs.ErrNotExist)
+	}
+	if _, ok := d.files[to]; ok {
+		return failure("link", to, fs.ErrExist)
+	}
+	return d.changeNameLocked("link", nameChange{to: to, file: file})
 }
 
 // Remove removes a name.
@@ -256,6 +290,15 @@ func (d *Disk) changeNameLocked(op string, c nameChange) error {
 }
 
 func (c nameChange) apply(names map[string]*inode) {
+	if c.folder {
+		for name, file := range maps.Clone(names) {
+			if rest, in := strings.CutPrefix(name, c.from+"/"); in {
+				delete(names, name)
+				names[c.to+"/"+rest] = file
+			}
+		}
+		return
+	}
 	if c.from != "" && (names[c.from] == c.file || names[c.from] == nil) {
 		delete(names, c.from)
 	}
