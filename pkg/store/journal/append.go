@@ -67,6 +67,12 @@ func (j *Journal) Passed(session uint64, from, to uint64) (index uint64, err err
 	return j.append(Entry{Kind: KindPassed, Session: session, From: from, To: to})
 }
 
+// Refused says that a frame of a session counts as received and was refused for good:
+// what the ledger is told of it. samples is -1 if it is not known how many there were.
+func (j *Journal) Refused(session, seq uint64, cause string, at model.Millis, samples int64) (index uint64, err error) {
+	return j.append(Entry{Kind: KindRefused, Session: session, Seq: seq, Cause: cause, At: at, Samples: samples})
+}
+
 func (j *Journal) append(e Entry) (index uint64, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

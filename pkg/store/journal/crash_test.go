@@ -182,6 +182,8 @@ func (l *life) entry() journal.Entry {
 	case journal.KindPassed:
 		e.Session, e.From = r.Uint64(), 1+r.Uint64N(1000)
 		e.To = e.From + r.Uint64N(1000)
+	case journal.KindRefused:
+		e.Session, e.Seq, e.At, e.Samples, e.Cause = r.Uint64(), 1+r.Uint64N(1000), model.Millis(r.Int64()), r.Int64N(1000)-1, string(any)
 	}
 	return e
 }

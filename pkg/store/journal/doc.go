@@ -25,6 +25,7 @@
 //	end       15 | source n | at s
 //	sealed    16 | volume n | source n | stream n
 //	passed    17 | session n | from n | to less from n
+//	refused   18 | session n | seq n | at s | samples s | length n | cause
 //
 // From of the first interval is less one, from of the others less the end of the one
 // before and two: intervals rise and do not touch. Length and checksum are the

@@ -83,6 +83,16 @@ func AppendEntry(dst []byte, e Entry) ([]byte, error) {
 		dst = binary.AppendUvarint(dst, e.Session)
 		dst = binary.AppendUvarint(dst, e.From)
 		dst = binary.AppendUvarint(dst, e.To-e.From)
+	case KindRefused:
+		if e.Seq == 0 {
+			return start, fmt.Errorf("record 0: %w", ErrIntervals)
+		}
+		dst = binary.AppendUvarint(dst, e.Session)
+		dst = binary.AppendUvarint(dst, e.Seq)
+		dst = binary.AppendVarint(dst, int64(e.At))
+		dst = binary.AppendVarint(dst, e.Samples)
+		dst = binary.AppendUvarint(dst, uint64(len(e.Cause)))
+		dst = append(dst, e.Cause...)
 	default:
 		return start, fmt.Errorf("record of %v: %w", e.Kind, ErrMalformed)
 	}
@@ -130,6 +140,13 @@ func ParseEntry(b []byte) (Entry, error) {
 		e.Session, e.From = r.uvarint(), r.uvarint()
 		e.To = r.sum(e.From, r.uvarint())
 		r.bad = r.bad || e.From == 0
+	case KindRefused:
+		e.Session, e.Seq = r.uvarint(), r.uvarint()
+		e.At, e.Samples = model.Millis(r.varint()), r.varint()
+		if n := r.uvarint(); n > 0 {
+			e.Cause = string(r.take(int(min(n, math.MaxInt32))))
+		}
+		r.bad = r.bad || e.Seq == 0
 	}
 	if r.bad || len(r.b) > 0 {
 		return Entry{}, fmt.Errorf("%v of %d bytes: %w", e.Kind, len(b), ErrMalformed)

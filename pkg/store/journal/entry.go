@@ -19,14 +19,16 @@ const (
 	KindEnd      Kind = 5 // all series of a source ended at a time
 	KindSealed   Kind = 6 // what comes before it of a lane is in a volume
 	KindPassed   Kind = 7 // sequence numbers without a record
+	KindRefused  Kind = 8 // a frame that was refused for good
 
-	kinds = 8 // above all kinds
+	kinds = 9 // above all kinds
 )
 
 func (k Kind) String() string {
 	names := [kinds]string{
 		KindSession: "session", KindRecord: "record", KindBase: "base", KindCoverage: "coverage",
 		KindEnd: "end", KindSealed: "sealed", KindPassed: "passed",
+		KindRefused: "refused",
 	}
 	if k == 0 || k >= kinds {
 		return fmt.Sprintf("Kind(%d)", uint8(k))
@@ -60,7 +62,7 @@ type Coverage struct {
 type Entry struct {
 	Kind Kind
 
-	Session  uint64         // number of the session: Session, Record, Base, Passed
+	Session  uint64         // number of the session: Session, Record, Base, Passed, Refused
 	Worker   model.WorkerID // Session, Coverage
 	Boot     model.BootID   // Session, Coverage
 	Source   uint32         // Session, End, Sealed
@@ -75,8 +77,12 @@ type Entry struct {
 	Heard     model.Millis // Coverage
 	Intervals []Interval   // Coverage
 
-	At     model.Millis // End
+	At     model.Millis // End, Refused
 	Volume uint64       // Sealed
 
 	From, To uint64 // Passed, both included
+
+	Seq     uint64 // Refused: number of the frame
+	Samples int64  // Refused: how many it had; -1 if that is not known
+	Cause   string // Refused: what the ledger calls it
 }

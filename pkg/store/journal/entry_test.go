@@ -33,6 +33,7 @@ func examples() []journal.Entry {
 		{Kind: journal.KindEnd, Source: 7, At: -1},
 		{Kind: journal.KindSealed, Volume: 4, Source: 7, Stream: 5},
 		{Kind: journal.KindPassed, Session: 300, From: 101, To: 102},
+		{Kind: journal.KindRefused, Session: 300, Seq: 104, At: 41000, Samples: 620, Cause: "refused_future"},
 	}
 }
 
@@ -135,7 +136,7 @@ func TestWhatIsNoEntryIsRefused(t *testing.T) {
 		}
 	}
 	f("nothing", nil, journal.ErrMalformed)
-	for _, first := range []byte{0x10, 0x18, 0x1f, 0x01, 0x02, 0x22, 0xff} {
+	for _, first := range []byte{0x10, 0x19, 0x1f, 0x01, 0x02, 0x22, 0xff} {
 		f("kind or version", []byte{first, 0, 0, 0}, journal.ErrVersion)
 		f("kind or version", []byte{first, 0, 0, 0}, durable.ErrNewerFormat)
 	}

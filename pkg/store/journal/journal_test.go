@@ -50,6 +50,8 @@ func put(j *journal.Journal, e journal.Entry) (index uint64, err error) {
 		return j.End(e.Source, e.At)
 	case journal.KindSealed:
 		return j.Sealed(e.Volume, e.Source, e.Stream)
+	case journal.KindRefused:
+		return j.Refused(e.Session, e.Seq, e.Cause, e.At, e.Samples)
 	}
 	return j.Passed(e.Session, e.From, e.To)
 }
@@ -94,7 +96,7 @@ func TestWhatIsAppendedIsReplayedAndViewed(t *testing.T) {
 		}
 	}
 	first, err := j.Records(9, []byte("a"), nil, []byte("ccc"))
-	if err != nil || first != 8 || j.Next() != 11 {
+	if err != nil || first != 9 || j.Next() != 12 {
 		t.Fatalf("first is %d, next %d: %v", first, j.Next(), err)
 	}
 	for _, raw := range []string{"a", "", "ccc"} {
@@ -102,7 +104,7 @@ func TestWhatIsAppendedIsReplayedAndViewed(t *testing.T) {
 	}
 	wantEntries(t, j, want)
 	check(t, j.Sync())
-	if s := j.Stats(); s.Appended != 4 || s.Others != 6 || s.Refused != 0 || j.Synced() != 11 || j.Oldest() != 1 {
+	if s := j.Stats(); s.Appended != 4 || s.Others != 7 || s.Refused != 0 || j.Synced() != 12 || j.Oldest() != 1 {
 		t.Errorf("got %+v", s)
 	}
 	check(t, j.Close())
@@ -126,7 +128,7 @@ func TestWhatIsAppendedIsReplayedAndViewed(t *testing.T) {
 			t.Errorf("record %d: got %v %x and %v, want %+v", index, schema, state, err, e)
 		}
 	}
-	if _, _, err := v.Record(11); !errors.Is(err, durable.ErrDropped) {
+	if _, _, err := v.Record(12); !errors.Is(err, durable.ErrDropped) {
 		t.Errorf("a record that is not there: %v", err)
 	}
 }
@@ -259,7 +261,7 @@ func TestRecordsOfOthers(t *testing.T) {
 		return open(t, "/journal", journal.Options{FS: disk}), disk
 	}
 	good, _ := journal.AppendEntry(nil, journal.Entry{Kind: journal.KindEnd, Source: 1})
-	j, _ := fill(string(good), "\x18later", string(good))
+	j, _ := fill(string(good), "\x19later", string(good))
 	seen := 0
 	err := j.Replay(func(uint64, journal.Entry) error { seen++; return nil }, func(d *durable.Damage) { t.Error(d) })
 	if !errors.Is(err, journal.ErrVersion) || !errors.Is(err, durable.ErrNewerFormat) || seen != 1 {
