@@ -119,7 +119,7 @@ func TestWhatCannotBeWritten(t *testing.T) {
 		{journal.Entry{Kind: journal.KindPassed, From: 0, To: 1}, journal.ErrIntervals},
 		{journal.Entry{Kind: journal.KindPassed, From: 2, To: 1}, journal.ErrIntervals},
 		{journal.Entry{}, journal.ErrMalformed},
-		{journal.Entry{Kind: 8}, journal.ErrMalformed},
+		{journal.Entry{Kind: 9}, journal.ErrMalformed},
 	} {
 		dst, err := journal.AppendEntry([]byte("kept"), f.e)
 		if !errors.Is(err, f.want) || string(dst) != "kept" {
