@@ -108,10 +108,11 @@ func (d *definitions) use(l *lane, id frame.SchemaID, at model.Millis) (span *sc
 // refusal turns an error of the dictionary or its log into a refusal; bad is the cause
 // of those that are none of the known ones.
 func (d *definitions) refusal(bad Cause, err error) *Refusal {
+	if err == nil {
+		return nil
+	}
 	var limit *schemas.LimitError
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, errSchemaLog):
 		return unwritten("write schemas", err)
 	case errors.As(err, &limit) && (limit.Limit == "sources" || limit.Limit == "shapes"):

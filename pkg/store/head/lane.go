@@ -73,11 +73,8 @@ func (l *lane) noteLocked(t *track, at model.Millis, received time.Time) {
 	}
 	row := t.decoder.Row()
 	if t.noted && n.follows == t && n.schema == t.schema && len(n.row) == len(row) {
-		for p := range t.schema.parts {
-			if t.decoder.Changed(p) {
-				from, to := t.schema.starts[p], t.schema.starts[p+1]
-				copy(n.row[from:to], row[from:to])
-			}
+		for _, c := range t.changes {
+			copy(n.row[c.from:c.to], row[c.from:c.to])
 		}
 	} else {
 		if len(n.row) != len(row) {

@@ -89,6 +89,10 @@ func fresh(old, next []*schemas.Part) (n int) {
 		if has(old, p) {
 			continue
 		}
+		if len(old) == 0 {
+			n += p.Columns()
+			continue
+		}
 		if known == nil {
 			known = map[string]struct{}{}
 			for _, q := range old {
@@ -121,11 +125,27 @@ func appendSeries(key []byte, p *schemas.Part, column int) []byte {
 	return key
 }
 
-// present is how many of the values are there.
+// present is how many of the values are there. It is on the path of every frame: the sum of
+// numbers is a number, and takes an instruction for each.
 func present(values []float64) int {
-	n := len(values)
+	var s0, s1, s2, s3 float64
+	rest := values
+	for len(rest) >= 4 {
+		s0 += rest[0]
+		s1 += rest[1]
+		s2 += rest[2]
+		s3 += rest[3]
+		rest = rest[4:]
+	}
+	for _, v := range rest {
+		s0 += v
+	}
+	if sum := s0 + s1 + s2 + s3; sum == sum {
+		return len(values)
+	}
+	n := len(values) // there is a NaN, or two infinities
 	for _, v := range values {
-		if v != v && model.IsAbsent(v) {
+		if model.IsAbsent(v) {
 			n--
 		}
 	}

@@ -38,7 +38,11 @@ type track struct {
 	counts  []uint16
 	samples int
 	counted bool
+	changes []columns // that the last frame may have changed
 }
+
+// columns are those from up to and without to.
+type columns struct{ from, to int }
 
 // takeSchema declares a schema for a stream.
 func (s *Session) takeSchema(stream model.StreamID, payload []byte) *Refusal {
@@ -309,18 +313,26 @@ func (t *track) store(record frame.Record, raw []byte, h frame.Header, state []b
 	return nil
 }
 
-// count counts the values of the row, and the frame.
+// count counts the values of the row, and the frame, and notes what has changed.
 func (t *track) count() {
-	row := t.decoder.Row()
+	row, starts := t.decoder.Row(), t.schema.starts
 	if !t.counted {
 		clear(t.counts)
 		t.samples = 0
 	}
+	t.changes = t.changes[:0]
 	for p := range t.counts {
-		if !t.counted || t.decoder.Changed(p) {
-			n := present(row[t.schema.starts[p]:t.schema.starts[p+1]])
-			t.samples += n - int(t.counts[p])
-			t.counts[p] = uint16(n)
+		if t.counted && !t.decoder.Changed(p) {
+			continue
+		}
+		from, to := starts[p], starts[p+1]
+		n := present(row[from:to])
+		t.samples += n - int(t.counts[p])
+		t.counts[p] = uint16(n)
+		if last := len(t.changes) - 1; last >= 0 && t.changes[last].to == from {
+			t.changes[last].to = to
+		} else {
+			t.changes = append(t.changes, columns{from, to})
 		}
 	}
 	t.counted = true
