@@ -43,7 +43,7 @@ type View interface {
 // Piece is what is read at once. It is a value that costs little to make: most queries need
 // it for one part only. Safe for concurrent use.
 type Piece interface {
-	// Range tells the times of its first and its last row, inclusive.
+	// Range tells the times of its first and its last row, inclusive, or wider ones.
 	Range() (first, last model.Millis)
 	// Rank orders pieces by when they were stored.
 	Rank() uint64

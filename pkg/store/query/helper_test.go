@@ -138,9 +138,12 @@ type sealedBytes []byte
 
 func (b sealedBytes) Block(reuse *block.Block) (*block.Block, error) {
 	if reuse == nil {
-		return block.Open(b)
+		reuse = new(block.Block)
 	}
-	return reuse, reuse.Reopen(b)
+	if err := reuse.Reopen(b); err != nil {
+		return nil, b.Locate(err)
+	}
+	return reuse, nil
 }
 
 func (b sealedBytes) Locate(err error) error { return fmt.Errorf("file 7: %w", err) }

@@ -36,6 +36,7 @@ type job struct {
 	usage   *usage
 	data    View
 	memory  *memory
+	most    int // values of a batch
 	// newest says that the newest row of a lane is all that is asked for.
 	newest bool
 	// bounded says that there may be too little memory to keep what is read.
@@ -49,7 +50,7 @@ type job struct {
 func newLoader(s *seriesSet, view View, m *memory) *loader {
 	q := s.querier
 	l := q.pools.takeLoader()
-	l.job = job{ctx: s.ctx, window: s.window, options: q.options, usage: &q.usage, data: view, memory: m, bounded: true}
+	l.job = job{ctx: s.ctx, window: s.window, options: q.options, usage: &q.usage, data: view, memory: m, most: q.batch, bounded: true}
 	return l
 }
 
@@ -89,16 +90,16 @@ func (l *loader) drop(n *lane) {
 	for _, g := range n.groups {
 		g.live = false
 	}
-	l.forget(n)
+	l.forget(n.groups, l.before)
 }
 
-// forget gives up what was read of a lane, and goes on after it.
-func (l *loader) forget(n *lane) {
-	for _, g := range n.groups {
+// forget gives up what was read of groups, and the memory that was taken since.
+func (l *loader) forget(groups []*group, since mark) {
+	for _, g := range groups {
 		clear(g.chunks)
 		g.chunks, g.counted = g.first[:0], 0
 	}
-	l.memory.back(l.before)
+	l.memory.back(since)
 	l.usage.kept.Add(-l.kept)
 	l.kept = 0
 }
@@ -144,29 +145,43 @@ func (l *loader) read(n *lane) error {
 	return nil
 }
 
-// account is called when rows were read.
-func (l *loader) account(n *lane, rows int) error {
+// account is called when groups of a lane were read, with memory that was taken since.
+func (l *loader) account(n *lane, groups []*group, since mark) error {
 	if !l.bounded {
 		return l.ctx.Err()
 	}
 	var samples int64
-	for _, g := range n.groups {
+	for _, g := range groups {
 		for ; g.counted < len(g.chunks); g.counted++ {
 			samples += int64(len(g.chunks[g.counted].v))
 		}
 	}
-	if l.usage.samples.Add(samples) > l.options.Samples {
-		return fmt.Errorf("%w: more than %d; ask for a shorter time or fewer series", ErrLimit, l.options.Samples)
+	if err := l.allow(samples); err != nil {
+		return err
 	}
-	bytes := 8 * (samples + int64(rows))
-	l.kept += bytes
-	if l.usage.kept.Add(bytes) > int64(l.options.Memory) {
+	l.usage.samples.Add(samples)
+	if l.hold(samples) > int64(l.options.Memory) && !n.lazy {
 		n.lazy = true
+		groups = n.groups
 	}
 	if n.lazy {
-		l.forget(n)
+		l.forget(groups, since)
 	}
 	return l.ctx.Err()
+}
+
+// hold notes that times or values are kept, and returns how many bytes the query keeps.
+func (l *loader) hold(n int64) int64 {
+	l.kept += 8 * n
+	return l.usage.kept.Add(8 * n)
+}
+
+// allow says whether as many samples may be decoded.
+func (l *loader) allow(samples int64) error {
+	if l.bounded && l.usage.samples.Load()+samples > l.options.Samples {
+		return fmt.Errorf("%w: more than %d; ask for a shorter time or fewer series", ErrLimit, l.options.Samples)
+	}
+	return nil
 }
 
 // single reads a piece whose times no other piece has.
@@ -180,13 +195,22 @@ func (l *loader) single(n *lane, p Piece) error {
 		if from == to {
 			return nil
 		}
+		before := l.memory.mark()
 		t := l.memory.times.copy(times[from:to])
-		for _, g := range n.groups {
+		since := l.memory.mark()
+		l.hold(int64(len(t)))
+		for i, g := range n.groups {
 			if err := l.take(n, g, r, t, from); err != nil {
 				return err
 			}
+			if err := l.account(n, n.groups[i:i+1], since); err != nil {
+				return err
+			}
 		}
-		return l.account(n, len(t))
+		if n.lazy {
+			l.forget(nil, before)
+		}
+		return nil
 	})
 	return l.passOver(n, err)
 }

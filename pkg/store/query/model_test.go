@@ -35,7 +35,7 @@ func (s sample) is(o sample) bool {
 // truth says what all series are, written down from the rules of the package comment
 // without a thought of speed.
 func (w *world) truth(lookback int64) map[string][]sample {
-	names := map[string]labels.Labels{}
+	known, series := names{}, map[string]bool{}
 	type perLane struct {
 		id   laneID
 		rows []stored
@@ -47,8 +47,7 @@ func (w *world) truth(lookback int64) map[string][]sample {
 		for _, r := range l.rows {
 			for _, p := range r.parts {
 				for c := range p.Columns() {
-					ls := labelsOf(id.source, p, c)
-					names[ls.String()] = ls
+					series[known.of(id.source, p, c)] = true
 				}
 			}
 		}
@@ -60,13 +59,13 @@ func (w *world) truth(lookback int64) map[string][]sample {
 		return int(a.id.source.Number()) - int(b.id.source.Number())
 	})
 	all := map[string][]sample{}
-	for name := range names {
+	for name := range series {
 		var in [][]sample // of each lane, absent included
 		times := map[int64]bool{}
 		for _, l := range lanes {
 			var own []sample
 			for _, r := range l.rows {
-				own = append(own, sample{int64(r.at), valueOf(l.id.source, r, name)})
+				own = append(own, sample{int64(r.at), known.valueOf(l.id.source, r, name)})
 				times[int64(r.at)] = true
 			}
 			in = append(in, own)
@@ -138,11 +137,28 @@ func labelsOf(source *schemas.Source, p *schemas.Part, column int) labels.Labels
 	return b.Labels()
 }
 
-func valueOf(source *schemas.Source, r stored, name string) float64 {
+// names remembers the names of columns.
+type names map[nameKey]string
+
+type nameKey struct {
+	source *schemas.Source
+	part   *schemas.Part
+	column int
+}
+
+func (n names) of(source *schemas.Source, p *schemas.Part, column int) string {
+	key := nameKey{source, p, column}
+	if n[key] == "" {
+		n[key] = labelsOf(source, p, column).String()
+	}
+	return n[key]
+}
+
+func (n names) valueOf(source *schemas.Source, r stored, name string) float64 {
 	at := 0
 	for _, p := range r.parts {
 		for c := range p.Columns() {
-			if labelsOf(source, p, c).String() == name {
+			if n.of(source, p, c) == name {
 				return r.values[at+c]
 			}
 		}

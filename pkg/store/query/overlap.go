@@ -35,8 +35,8 @@ type presence struct{ first, last int64 }
 
 type lostKey struct{ group, column int }
 
-// several reads pieces that overlap. Each is opened twice, so that only one is open at a
-// time: there may be hundreds, when a day was delivered late.
+// several reads pieces that overlap. Each is opened at least twice, so that only one is open at
+// a time: there may be hundreds, when a day was delivered late.
 func (l *loader) several(n *lane, pieces []Piece) error {
 	o := &l.overlap
 	o.reset(len(n.groups), pieces)
@@ -47,33 +47,75 @@ func (l *loader) several(n *lane, pieces []Piece) error {
 			return err
 		}
 	}
+	since := l.memory.mark()
 	t := o.timeline(&l.memory.times)
 	if len(t) == 0 {
 		return nil
 	}
-	for k, g := range n.groups {
-		o.begin(l, g, &o.groups[k], t)
+	l.hold(int64(len(t)))
+	values := l.memory.mark()
+	for from := 0; from < len(n.groups); {
+		to, err := l.batch(n.groups, from, t)
+		if err == nil {
+			err = l.values(n, from, to)
+		}
+		if err == nil {
+			err = l.account(n, n.groups[from:to], values)
+		}
+		if err != nil {
+			return err
+		}
+		from = to
 	}
+	if n.lazy {
+		l.forget(nil, since)
+	}
+	return nil
+}
+
+// batchValues is about how many values are read of pieces that overlap at once: when there are
+// more, the pieces are opened once more.
+const batchValues = 1 << 21
+
+// batch makes chunks for groups, without values yet, until there are enough of them.
+func (l *loader) batch(groups []*group, from int, t []int64) (to int, err error) {
+	values := 0
+	for to = from; to < len(groups) && (to == from || values < l.most); to++ {
+		g := groups[to]
+		low, high := l.overlap.place(to, t)
+		values += (high - low) * len(g.columns)
+		if err := l.allow(int64(values)); err != nil {
+			return to, err
+		}
+		l.prepare(g, low, high, t)
+	}
+	return to, nil
+}
+
+// values reads the values of groups from up to and without to.
+func (l *loader) values(n *lane, from, to int) error {
+	o := &l.overlap
+	o.lost = nil
 	for i := range o.pieces {
 		p := &o.pieces[i]
 		if len(p.at) == 0 {
 			continue
 		}
-		err := l.guarded(p.piece, func(r PieceReader) error { return l.fill(n, p, r) })
+		err := l.guarded(p.piece, func(r PieceReader) error { return l.fill(n, from, to, p, r) })
 		if err != nil {
 			// Which of its rows had a part is not known.
-			for k, g := range n.groups {
-				o.lose(k, len(g.columns), p.at)
+			for k := from; k < to; k++ {
+				o.lose(k, len(n.groups[k].columns), p.at)
 			}
 		}
 		if err := l.passOver(n, err); err != nil {
 			return err
 		}
 	}
-	for k, g := range n.groups {
-		o.finish(k, g)
+	for k := from; k < to; k++ {
+		o.finish(k, n.groups[k])
 	}
-	return l.account(n, len(t))
+	return nil
 }
 
 func (o *overlap) reset(groups int, pieces []Piece) {
@@ -138,22 +180,30 @@ func (o *overlap) timeline(memory *slabs[int64]) []int64 {
 	return t
 }
 
-// begin makes the chunk of a group, without values yet.
-func (o *overlap) begin(l *loader, g *group, s *presence, t []int64) {
+// place finds the rows of a group: from low on, up to and without high, where it may be
+// in each; none when low is negative, as is then its first row.
+func (o *overlap) place(k int, t []int64) (low, high int) {
+	s := &o.groups[k]
 	if s.first > s.last {
-		if g.live {
-			l.end(g, t[:1])
-		}
 		*s = presence{-1, -1}
-		return
+		return -1, -1
 	}
-	low, _ := slices.BinarySearch(t, s.first)
+	low, _ = slices.BinarySearch(t, s.first)
 	high, found := slices.BinarySearch(t, s.last)
 	if found {
 		high++
 	}
-	if g.live && low > 0 {
+	*s = presence{int64(low), int64(high)}
+	return low, high
+}
+
+// prepare makes the chunk of a group, without values yet.
+func (l *loader) prepare(g *group, low, high int, t []int64) {
+	if g.live && low != 0 {
 		l.end(g, t[:1])
+	}
+	if low < 0 {
+		return
 	}
 	g.live = high == len(t)
 	if !g.live {
@@ -164,13 +214,13 @@ func (o *overlap) begin(l *loader, g *group, s *presence, t []int64) {
 		v[i] = model.Absent()
 	}
 	g.chunks = append(g.chunks, chunk{t: t[low:high], v: v})
-	*s = presence{int64(low), int64(high)}
 }
 
-// fill reads the values of a piece.
-func (l *loader) fill(n *lane, p *overlapping, r PieceReader) error {
+// fill reads the values that groups have in a piece.
+func (l *loader) fill(n *lane, from, to int, p *overlapping, r PieceReader) error {
 	o := &l.overlap
-	for k, g := range n.groups {
+	for k := from; k < to; k++ {
+		g := n.groups[k]
 		low := int(o.groups[k].first)
 		runs, err := r.Select(g.part.ID())
 		if err != nil {

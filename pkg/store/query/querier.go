@@ -16,13 +16,14 @@ import (
 // New makes a queryable of what data has of the series in d.
 func New(d *schemas.Dictionary, data Data, options Options) storage.Queryable {
 	options.Parallel = max(options.Parallel, 1)
-	return &queryable{dictionary: d, data: data, options: options}
+	return &queryable{dictionary: d, data: data, options: options, batch: batchValues}
 }
 
 type queryable struct {
 	dictionary *schemas.Dictionary
 	data       Data
 	options    Options
+	batch      int
 	pools      pools
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/store/block"
+	"github.com/cloudless-fleet/cloudless/pkg/store/volume"
 )
 
 // Blocks is where a sealed block is, such as an entry of a volume. Safe for concurrent use.
@@ -18,10 +19,30 @@ type Blocks interface {
 	Locate(err error) error
 }
 
-// Sealed makes a piece of a sealed block, whose first and last row have the given times.
+// Sealed makes a piece of a sealed block, all of whose rows are from first to last, inclusive.
 func Sealed(from Blocks, first, last model.Millis, rank uint64) Piece {
 	return sealed{from, first, last, rank}
 }
+
+// InVolume makes a piece of an entry of a volume, which must be held as long as the piece
+// is used. The entry must have a block.
+func InVolume(file *volume.File, e volume.Entry, rank uint64) Piece {
+	return sealed{&inVolume{file, e}, e.First, e.Last, rank}
+}
+
+// inVolume implements Blocks.
+type inVolume struct {
+	file  *volume.File
+	entry volume.Entry
+}
+
+// Block implements Blocks.
+func (v *inVolume) Block(reuse *block.Block) (*block.Block, error) {
+	return v.file.Block(v.entry, reuse)
+}
+
+// Locate implements Blocks.
+func (v *inVolume) Locate(err error) error { return v.file.Locate(v.entry, err) }
 
 type sealed struct {
 	from        Blocks

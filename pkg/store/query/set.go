@@ -93,6 +93,9 @@ func (s *seriesSet) Err() error { return s.err }
 func (s *seriesSet) Warnings() annotations.Annotations { return s.warnings }
 
 func (s *seriesSet) fill() error {
+	if s.querier.closed.Load() {
+		return errClosed
+	}
 	onlyNames := s.hints != nil && s.hints.Func == "series"
 	from := s.window.mint
 	if !onlyNames {
