@@ -15,24 +15,41 @@ func (s *Store) commitLoop() {
 		case <-s.stop:
 			return
 		case <-beat.C:
-			s.tryCommit()
+			_ = s.tryCommit()
 		case <-s.early:
-			s.tryCommit()
+			_ = s.tryCommit()
 		case answer := <-s.flushes:
-			answer <- s.commit()
+			s.answer(answer)
 		}
 	}
 }
 
-// tryCommit is for commits that nobody waits for: the next beat tries again, and
-// until it succeeds workers keep what they have.
-func (s *Store) tryCommit() {
+// answer commits once for everybody who waits: a whole fleet may connect anew.
+func (s *Store) answer(waiting ...chan error) {
+	for more := true; more; {
+		select {
+		case one := <-s.flushes:
+			waiting = append(waiting, one)
+		default:
+			more = false
+		}
+	}
+	err := s.tryCommit()
+	for _, one := range waiting {
+		one <- err
+	}
+}
+
+// tryCommit commits. If that fails the next beat tries again, and until it succeeds
+// workers keep what they have.
+func (s *Store) tryCommit() error {
 	err := s.commit()
 	if was := s.syncFails.Swap(err != nil); err != nil && !was {
 		s.log.Warn("what workers send cannot be made to last, they are not told that they may forget it", "err", err)
 	} else if err == nil && was {
 		s.log.Info("the disk takes what workers send again")
 	}
+	return err
 }
 
 // flush waits for a group commit that covers everything appended before.

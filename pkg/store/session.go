@@ -1,9 +1,11 @@
 package store
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
+	"github.com/cloudless-fleet/cloudless/pkg/durable"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/store/head"
 )
@@ -34,18 +36,26 @@ func (s *Store) OpenSession(source Source) (*Session, error) {
 	opened, refusal := s.head.OpenSession(head.Source{Worker: source.Worker, Boot: source.Boot, Labels: labels,
 		Backfill: source.Backfill, First: source.First})
 	if refusal != nil {
-		return nil, s.refused(refusal)
+		return nil, refusal // the head has counted it
 	}
 	session := &Session{store: s, head: opened, durable: opened.Resume(), changed: make(chan struct{})}
 	// What the worker is told that it need not send again must be durable: an
 	// earlier session of the same boot may have taken it a moment ago.
-	if opened.Resume() > 0 && s.journal.Stats().Unsynced > 0 {
+	if opened.Resume() > 0 {
 		if err := s.flush(); err != nil {
 			opened.Close()
-			return nil, s.refused(later(CauseFailed, "%v", err))
+			return nil, s.refused(notDurable(err))
 		}
 	}
 	return session, nil
+}
+
+// notDurable refuses for now because a group commit failed.
+func notDurable(err error) *Refusal {
+	if errors.Is(err, durable.ErrFull) {
+		return later(CauseDiskFull, "%v", err)
+	}
+	return later(CauseFailed, "%v", err)
 }
 
 // accepts says why nothing new can be taken now; nil when it can.
@@ -77,6 +87,7 @@ func (s *Session) Wanted(offered []frame.PartID) []bool { return s.head.Wanted(o
 func (s *Session) Append(record frame.Record, raw []byte) error {
 	if record.Seq > s.head.Resume() {
 		if refusal := s.store.accepts(); refusal != nil {
+			s.head.Close() // what comes next would leave a hole
 			return s.store.refused(refusal)
 		}
 	}
@@ -86,9 +97,9 @@ func (s *Session) Append(record frame.Record, raw []byte) error {
 		s.store.wrote(len(raw))
 	}
 	if refusal == nil {
-		return nil
+		return nil // and not a nil *Refusal
 	}
-	return s.store.refused(refusal)
+	return refusal
 }
 
 // markDirty has the group commit look at the session.
