@@ -122,6 +122,13 @@ func (m *memory) dropThrough(index uint64) {
 	m.oldest = max(m.oldest, index+1)
 }
 
+// cut leaves so many records, as a power cut does.
+func (m *memory) cut(records int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entries = m.entries[:records]
+}
+
 type memoryViewer struct{ *memory }
 
 func (m *memory) Viewer() Viewer { return memoryViewer{m} }
