@@ -49,18 +49,22 @@ func goldenWorld() world {
 	for _, r := range []struct {
 		second int
 		a, b   float64
-	}{{15, 1000, model.Absent()}, {30, 1010, 0.5}, {45, 3, 0.7}, {60, 13, 0.6}, {75, 20, 0.6}, {90, 25, 0.6}, {105, 25, 0.6}, {120, 40, 0.6}} {
+	}{{15, 1000, model.Absent()}, {30, 1010, 0.5}, {45, 3, 0.6}, {60, 13, 0.7}, {75, 20, 0.7}, {90, 25, 0.7}, {105, 25, 0.7}, {120, 40, 0.7}} {
 		w.rows = append(w.rows, laneRow{start + model.Millis(r.second)*1000, w.parts, []float64{r.a, 12.25, r.b}})
 	}
 	return w
 }
 
-func TestGoldenRollup(t *testing.T) {
-	w := goldenWorld()
+func sealedWorld(t *testing.T, w world) []byte {
 	b := NewBuilder(Minute)
 	b.Begin(model.WorkerID{0x11, 0x22}, 1)
 	w.append(t, b, 0, len(w.rows))
-	got, want := b.Seal(nil), goldenRollup(t)
+	return b.Seal(nil)
+}
+
+func TestGoldenRollup(t *testing.T) {
+	w := goldenWorld()
+	got, want := sealedWorld(t, w), goldenRollup(t)
 	if string(got) != string(want) {
 		t.Errorf("got  %x\nwant %x", got, want)
 	}

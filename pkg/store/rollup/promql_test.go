@@ -56,10 +56,9 @@ type shelf struct {
 	lines   []line
 	tiers   bool
 	emitter Emitter
-	ask     func(context.Context) (Asked, bool)
 	// What was done.
-	rolled, raw, refused int
-	emitted, kept        int // samples of the rolled ones, and how many they stand for
+	rolled, refused int
+	emitted, kept   int // samples of the rolled ones, and how many they stand for
 }
 
 func (s *shelf) Querier(mint, maxt int64) (storage.Querier, error) { return querier{s}, nil }
@@ -97,7 +96,6 @@ lines:
 func (q querier) samples(l *line, h *storage.SelectHints, plan Plan, planned bool) []chunks.Sample {
 	raw := listed(l.t, l.v, h.Start, h.End)
 	if !planned {
-		q.raw++
 		return raw
 	}
 	var wanted []Bucket
@@ -299,31 +297,36 @@ func newQuestion(r *rand.Rand, start, end model.Millis) question {
 	return q
 }
 
+// askAround asks a random lane of so many rows questions, of raw samples and of tiers.
+func askAround(t *testing.T, engine *promql.Engine, parse parser.Parser, seed uint64, rows, questions int) *shelf {
+	r := rand.New(rand.NewPCG(seed, 2))
+	every := pick[model.Millis](r, 1000, 5000, 15_000, 15_000, 60_000, 40_000)
+	start := 1_700_000_000_000 + model.Millis(r.IntN(5_000_000))
+	w := newWorld(r, start, every, rows)
+	s := newShelf(t, w, 1+r.IntN(len(w.rows)))
+	end := w.rows[len(w.rows)-1].at
+	for range questions {
+		q := newQuestion(r, start-600_000, end+600_000)
+		s.tiers = false
+		want := q.ask(t, engine, parse, s)
+		s.tiers = true
+		got := q.ask(t, engine, parse, s)
+		if d := differ(got, want); d != "" {
+			t.Fatalf("seed %d, %v to %v by %v, lookback %v: %s\n%s", seed, q.start, q.end, q.step, q.lookback, q.expr, d)
+		}
+	}
+	return s
+}
+
 func TestPromQLGivesTheSame(t *testing.T) {
 	engine, parse := newEngine()
 	rolled, refused, emitted, kept := 0, 0, 0, 0
-	worlds, questions := uint64(8), 120
+	worlds := uint64(8)
 	if testing.Short() {
 		worlds = 2
 	}
 	for seed := range worlds {
-		r := rand.New(rand.NewPCG(seed, 2))
-		every := pick[model.Millis](r, 1000, 5000, 15_000, 15_000, 60_000, 40_000)
-		start := 1_700_000_000_000 + model.Millis(r.IntN(5_000_000))
-		w := newWorld(r, start, every, 2000)
-		s := newShelf(t, w, 1+r.IntN(len(w.rows)))
-		end := w.rows[len(w.rows)-1].at
-		for range questions {
-			q := newQuestion(r, start-600_000, end+600_000)
-			s.tiers = false
-			want := q.ask(t, engine, parse, s)
-			s.tiers = true
-			s.raw = 0
-			got := q.ask(t, engine, parse, s)
-			if d := differ(got, want); d != "" {
-				t.Fatalf("seed %d, %v to %v by %v, lookback %v: %s\n%s", seed, q.start, q.end, q.step, q.lookback, q.expr, d)
-			}
-		}
+		s := askAround(t, engine, parse, seed, 2000, 120)
 		rolled, refused, emitted, kept = rolled+s.rolled, refused+s.refused, emitted+s.emitted, kept+s.kept
 	}
 	t.Logf("%d series from tiers, %d refused; %d samples for %d", rolled, refused, emitted, kept)
