@@ -28,7 +28,7 @@ func checkPart(p *model.Part) error {
 		if columns += len(family.Series); columns > MaxPartColumns {
 			return fmt.Errorf("collector %q: more than %d series: %w", p.Collector, MaxPartColumns, ErrLimit)
 		}
-		if err := checkFamily(family, &text); err != nil {
+		if err := checkFamily(family, grammarOf(p), &text); err != nil {
 			return fmt.Errorf("collector %q, family %d %.40q: %w", p.Collector, i, family.Name, err)
 		}
 		if _, twice := names[family.Name]; twice {
@@ -39,9 +39,27 @@ func checkPart(p *model.Part) error {
 	return nil
 }
 
+// grammar says what names may look like.
+type grammar struct{ isMetric, isLabel func(name string) bool }
+
+// grammarOf is the classic one for what workers measure. What others measured is called as
+// they like, if Prometheus takes it.
+func grammarOf(p *model.Part) grammar {
+	if p.IsSparse() {
+		return grammar{
+			isMetric: func(name string) bool { return name != "" && utf8.ValidString(name) },
+			isLabel:  func(name string) bool { return name != "" && name != "__name__" && utf8.ValidString(name) },
+		}
+	}
+	return grammar{
+		isMetric: func(name string) bool { return isName(name, true) },
+		isLabel:  func(name string) bool { return isName(name, false) && !strings.HasPrefix(name, "__") },
+	}
+}
+
 // checkFamily adds the length of what the family's series are called to text.
-func checkFamily(f *model.Family, text *int) error {
-	if !isName(f.Name, true) {
+func checkFamily(f *model.Family, names grammar, text *int) error {
+	if !names.isMetric(f.Name) {
 		return fmt.Errorf("not a metric name: %w", ErrInvalid)
 	}
 	if len(f.Name) > MaxName {
@@ -68,7 +86,7 @@ func checkFamily(f *model.Family, text *int) error {
 		if *text > MaxPartText {
 			return fmt.Errorf("series %d: more than %d bytes of names and labels in the part: %w", i, MaxPartText, ErrLimit)
 		}
-		if err := checkLabels(labels); err != nil {
+		if err := checkLabels(labels, names); err != nil {
 			return fmt.Errorf("series %d: %w", i, err)
 		}
 		if !seen.add(f.Name, labels) {
@@ -78,12 +96,12 @@ func checkFamily(f *model.Family, text *int) error {
 	return nil
 }
 
-func checkLabels(labels model.Labels) error {
+func checkLabels(labels model.Labels, names grammar) error {
 	if len(labels) > MaxLabels {
 		return fmt.Errorf("%d labels: %w", len(labels), ErrLimit)
 	}
 	for i, label := range labels {
-		if !isName(label.Name, false) || strings.HasPrefix(label.Name, "__") {
+		if !names.isLabel(label.Name) {
 			return fmt.Errorf("%.40q is no label name: %w", label.Name, ErrInvalid)
 		}
 		if len(label.Name) > MaxName {

@@ -107,3 +107,23 @@ func Absent() float64 { return math.Float64frombits(absentBits) }
 // IsAbsent reports whether v is the marker that Absent returns. Other NaN are
 // values like any other.
 func IsAbsent(v float64) bool { return math.Float64bits(v) == absentBits }
+
+// SparseCollector is the collector of parts whose series come one by one: results of
+// rules, what a gateway got, what another Prometheus wrote. In such a part model.Absent
+// means that a row has no sample of the series, and nothing else: it ends nothing, nor
+// does leaving the schema. The series ends where it has the value Ended.
+const SparseCollector = "~sparse"
+
+// IsSparse reports whether the series of the part come one by one.
+func (p Part) IsSparse() bool { return p.Collector == SparseCollector }
+
+// endedBits is the signalling NaN next to absentBits.
+const endedBits = 0x7ff0000000000003
+
+// Ended returns the value of a column of a sparse part that says that its series ends
+// there: queries see a staleness marker. It cannot be a sample of such a part. In other
+// parts it is a value like any other.
+func Ended() float64 { return math.Float64frombits(endedBits) }
+
+// IsEnded reports whether v is the marker that Ended returns.
+func IsEnded(v float64) bool { return math.Float64bits(v) == endedBits }

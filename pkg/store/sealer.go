@@ -31,6 +31,7 @@ type sealer struct {
 	present []*schemas.Part // of the rows now
 	span    volume.Span     // of the rows now
 	open    bool            // span has begun
+	layer   int             // of the rows now
 }
 
 func newSealer(w *volume.Writer) *sealer {
@@ -44,7 +45,7 @@ func (s *sealer) lane(l *head.SealLane, damaged func(error)) error {
 	if err := s.volume.Source(s.worker, l.Source.Labels()); err != nil {
 		return err
 	}
-	s.present, s.open = nil, false
+	s.present, s.open, s.layer = nil, false, 0
 	s.block.Begin(s.worker, s.stream)
 	if err := l.Rows(s.row, damaged); err != nil {
 		return err
@@ -56,6 +57,12 @@ func (s *sealer) lane(l *head.SealLane, damaged func(error)) error {
 }
 
 func (s *sealer) row(r head.SealRow) error {
+	if r.Layer != s.layer {
+		s.layer = r.Layer
+		if err := errors.Join(s.endSpan(), s.endBlock()); err != nil {
+			return err
+		}
+	}
 	if r.End {
 		return s.endRow(r.At)
 	}

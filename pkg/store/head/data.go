@@ -46,10 +46,10 @@ func (l *lane) pieces(h *Head, mint, maxt model.Millis) []*piece {
 			members = append(members, member{g.stretch, g})
 			if n := len(found); n > 0 && found[n-1].joins(g) {
 				p := &found[n-1]
-				p.last, p.rows, p.count, p.tail = g.last, p.rows+int(g.rows), p.count+1, g
+				p.last, p.rows, p.count, p.tail = g.last, p.rows+g.times(), p.count+1, g
 				continue
 			}
-			found = append(found, piece{head: h, from: len(members) - 1, count: 1, first: g.first, last: g.last, rows: int(g.rows), tail: g})
+			found = append(found, piece{head: h, from: len(members) - 1, count: 1, first: g.first, last: g.last, rows: g.times(), tail: g})
 		}
 	}
 	pieces := make([]*piece, len(found))

@@ -16,7 +16,10 @@ type stretch struct {
 	start       uint64
 	first, last model.Millis
 	rows        uint32
-	base        bool
+	// same is how many of the rows have the time of the one before: rows of one time are one
+	// in sparse parts.
+	same uint32
+	base bool
 	// packed has two numbers for each row: how far on in the journal it is, and how
 	// much longer than the time before it took from the row before. The row at start
 	// has none, the first row of all no time.
@@ -55,7 +58,7 @@ func (p *pen) begin(s *schema, index uint64, at model.Millis, base bool, room in
 	return g
 }
 
-// add adds a row, which is later than those before.
+// add adds a row, which the group takes.
 func (p *pen) add(g *group, index uint64, at model.Millis) {
 	g.packed = binary.AppendUvarint(g.packed, index-p.index)
 	p.index = index
@@ -65,6 +68,9 @@ func (p *pen) add(g *group, index uint64, at model.Millis) {
 		delta := int64(at - g.last)
 		g.packed = binary.AppendVarint(g.packed, delta-p.delta)
 		p.delta = delta
+		if delta == 0 {
+			g.same++
+		}
 	}
 	g.last = at
 	g.rows++
@@ -72,8 +78,11 @@ func (p *pen) add(g *group, index uint64, at model.Millis) {
 
 // takes says whether a row of that time can be added to the group.
 func (g *group) takes(at model.Millis) bool {
-	return g != nil && g.rows < maxRows && (g.rows == 0 || at > g.last)
+	return g != nil && g.rows < maxRows && (g.rows == 0 || at > g.last || at == g.last && g.schema.sparse)
 }
+
+// times is how many times the rows have.
+func (s *stretch) times() int { return int(s.rows - s.same) }
 
 // cursor goes over the rows of a stretch.
 type cursor struct {
@@ -108,6 +117,9 @@ func (c *cursor) next() bool {
 	}
 	return true
 }
+
+// again says that the row has the time of the one before.
+func (c *cursor) again() bool { return c.row > 1 && c.delta == 0 }
 
 func (c *cursor) uvarint() uint64 {
 	packed := c.of.packed

@@ -67,7 +67,7 @@ func (l *lane) openLocked(g *group) {
 // noteLocked makes the track's row the newest if it is.
 func (l *lane) noteLocked(t *track, at model.Millis, received time.Time) {
 	n := &l.newest
-	if n.known && at <= n.at {
+	if n.known && at <= n.at && !(at == n.at && t.schema.sparse && n.follows == t) {
 		t.noted = false
 		return
 	}

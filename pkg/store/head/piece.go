@@ -35,7 +35,7 @@ const pieceRows = 2048
 
 // joins says whether the group can go into the piece.
 func (p *piece) joins(g *group) bool {
-	return p.tail.schema == g.schema && g.schema != nil && p.last < g.first && p.rows+int(g.rows) <= pieceRows &&
+	return p.tail.schema == g.schema && g.schema != nil && p.last < g.first && p.rows+g.times() <= pieceRows &&
 		!p.tail.lone.Load() && !g.lone.Load()
 }
 
@@ -92,7 +92,9 @@ func (r *reader) Times() ([]int64, error) {
 	if len(r.times) == 0 {
 		for i := range r.piece.members {
 			for c := r.piece.members[i].cursor(); c.next(); {
-				r.times = append(r.times, c.time)
+				if !c.again() {
+					r.times = append(r.times, c.time)
+				}
 			}
 		}
 	}
@@ -142,7 +144,7 @@ func (r *reader) Rows(dst []float64, column, from, to int) ([]float64, error) {
 	first := 0
 	for i := range r.piece.members {
 		m := &r.piece.members[i]
-		behind := first + int(m.rows)
+		behind := first + m.times()
 		if behind > from && first < to {
 			var err error
 			if len(r.matrix) == 0 {
@@ -167,28 +169,35 @@ func (r *reader) Rows(dst []float64, column, from, to int) ([]float64, error) {
 // fill decodes a member, whose first row is given, into the matrix.
 func (r *reader) fill(m *member, row int) error {
 	stride := r.piece.rows
-	return r.decode(m, func(values []float64) {
-		at := row
+	return r.decode(m, func(values []float64, again bool) {
+		if !again {
+			row++
+		}
+		at := row - 1
 		for _, v := range values {
-			r.matrix[at] = v
+			if !again || model.IsAbsent(r.matrix[at]) {
+				r.matrix[at] = v
+			}
 			at += stride
 		}
-		row++
 	})
 }
 
 // pick decodes a member and takes one column of the rows from up to to.
 func (r *reader) pick(out []float64, m *member, row, column, from, to int) error {
-	return r.decode(m, func(values []float64) {
-		if from <= row && row < to {
-			out[row-from] = values[column]
+	return r.decode(m, func(values []float64, again bool) {
+		if !again {
+			row++
 		}
-		row++
+		if at := row - 1; from <= at && at < to && (!again || model.IsAbsent(out[at-from])) {
+			out[at-from] = values[column]
+		}
 	})
 }
 
-// decode visits the rows of a member.
-func (r *reader) decode(m *member, visit func(values []float64)) error {
+// decode visits the rows of a member. One whose time is that of the row before, which is
+// said by again, adds what that has not.
+func (r *reader) decode(m *member, visit func(values []float64, again bool)) error {
 	all := rows{viewer: r.viewer, cursor: m.cursor()}
 	if err := all.begin(r.decoder); err != nil {
 		return err
@@ -201,7 +210,7 @@ func (r *reader) decode(m *member, visit func(values []float64)) error {
 		if err := r.decoder.Decode(payload); err != nil {
 			return all.damage(err)
 		}
-		visit(r.decoder.Row())
+		visit(r.decoder.Row(), all.cursor.again())
 	}
 }
 

@@ -2,6 +2,7 @@ package head
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
@@ -166,7 +167,7 @@ func (r *replay) track(s *pastSession, stream model.StreamID) *pastTrack {
 			return t
 		}
 	}
-	l := r.lane(s.worker.laneOf(s.source, stream, false))
+	l := r.lane(s.worker.laneOf(s.source, stream, math.MaxInt))
 	t := &pastTrack{stream: stream, lane: l}
 	s.tracks = append(s.tracks, t)
 	l.tracks = append(l.tracks, t)
@@ -210,7 +211,7 @@ func (r *replay) record(h *Head, index uint64, e journal.Entry) error {
 	r.Frames++
 	t.at, t.lane.sealed = header.At, false
 	s.worker.note(header.At, time.Time{})
-	if n := &t.lane.newest; !n.known || header.At > n.at {
+	if n := &t.lane.newest; !n.known || header.At > n.at || header.At == n.at && n.group == t.group {
 		*n = newest{at: header.At, known: true, schema: t.schema, group: t.group, rows: t.group.rows, boot: s.boot.id}
 	}
 	return r.extend(h, t, header.At)
@@ -313,7 +314,7 @@ func (r *replay) seal(h *Head, e journal.Entry, hasVolume func(uint64) bool) {
 	if source == nil {
 		return
 	}
-	l := r.lane(r.workerOf(h, source.Worker()).laneOf(source, e.Stream, false))
+	l := r.lane(r.workerOf(h, source.Worker()).laneOf(source, e.Stream, math.MaxInt))
 	l.sealed = true
 	if !hasVolume(e.Volume) {
 		return

@@ -17,6 +17,7 @@ type schema struct {
 	parts   []*schemas.Part
 	starts  []int // first column of each part, then the number of columns
 	columns int
+	sparse  bool // all parts are
 
 	once      sync.Once
 	made      *frame.Layout
@@ -57,8 +58,9 @@ func (t *schemaTable) get(id frame.SchemaID) *schema {
 	if parts == nil {
 		return nil
 	}
-	s := &schema{id: id, parts: parts, starts: make([]int, 0, len(parts)+1)}
+	s := &schema{id: id, parts: parts, starts: make([]int, 0, len(parts)+1), sparse: true}
 	for _, p := range parts {
+		s.sparse = s.sparse && p.IsSparse()
 		s.starts = append(s.starts, s.columns)
 		s.columns += p.Columns()
 	}

@@ -43,36 +43,64 @@ type SealRow struct {
 	Parts []*schemas.Part
 	// Values are valid until the next row, and must not be changed.
 	Values []float64
+	// Layer is 0. But rows of sparse parts may have one time and different schemas: each
+	// after the first of them is in a layer of its own, whose rows come when all of the
+	// layer before have come, by their times again.
+	Layer int
 }
 
 // Rows visits the rows of the lane in the order of their times, which rise strictly: of
-// rows with equal time it is the one stored first. It can be called again. damaged is told
-// of what cannot be read, which costs the rest of its group; if it is nil, that is
-// the error of Rows. It ends with the first error of visit.
+// rows with equal time it is the one stored first, and of sparse parts all of them together.
+// It can be called again. damaged is told of what cannot be read, which costs the rest of
+// its group; if it is nil, that is the error of Rows. It ends with the first error of visit.
 func (l *SealLane) Rows(visit func(SealRow) error, damaged func(error)) error {
-	m := merge{lane: l, pending: l.open}
+	g := gathering{visit: visit}
+	if err := l.rows(&g, l.open, damaged); err != nil {
+		return err
+	}
+	if damaged != nil {
+		damaged = func(error) {} // it has been told
+	}
+	for g.deeper() {
+		if err := l.rows(&g, g.among(l.open), damaged); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rows visits the rows of some stretches.
+func (l *SealLane) rows(g *gathering, open []*stretch, damaged func(error)) error {
+	m := merge{lane: l, pending: open}
 	before, any := model.Millis(0), false
 	for {
 		f, err := m.next()
-		if err != nil {
-			if damaged == nil {
-				return err
-			}
+		switch {
+		case err != nil && damaged == nil:
+			return err
+		case err != nil:
 			damaged(err)
 			continue
-		}
-		if f == nil {
-			return nil
-		}
-		if any && f.at <= before {
+		case f == nil:
+			return g.flush()
+		case f.decoder != nil && f.of.schema.sparse:
+			if err := g.add(f); err != nil {
+				return err
+			}
+			before, any = f.at, true
+			continue
+		case any && f.at <= before || g.layer > 0:
 			continue // another of the same time was stored first
 		}
 		before, any = f.at, true
+		if err := g.flush(); err != nil {
+			return err
+		}
 		row := SealRow{At: f.at, End: f.decoder == nil}
 		if !row.End {
 			row.Schema, row.Parts, row.Values = f.of.schema.id, f.of.schema.parts, f.decoder.Row()
 		}
-		if err := visit(row); err != nil {
+		if err := g.visit(row); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package head
 
 import (
+	"cmp"
 	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -23,6 +24,21 @@ type Source struct {
 	Backfill bool
 	// First is the number of the first record that will be sent, 1 at least.
 	First uint64
+	// Grant is for sources of this process, which bound themselves. What is zero is as
+	// Limits say.
+	Grant Grant
+}
+
+// Grant is what a session may have.
+type Grant struct {
+	Series    int // of all its streams
+	NewSeries int // in an hour, of the worker
+	Streams   int // a quarter of the lanes that the worker may have
+}
+
+// or fills in what is not given.
+func (g Grant) or(limits *Limits) Grant {
+	return Grant{cmp.Or(g.Series, limits.MaxSeries), cmp.Or(g.NewSeries, limits.MaxNewSeries), cmp.Or(g.Streams, limits.MaxStreams)}
 }
 
 // Session takes records of one boot of one worker. Append is for one goroutine; the
@@ -33,6 +49,7 @@ type Session struct {
 	number   uint64 // its name in the journal
 	backfill bool
 	start    uint64 // Resume
+	grant    Grant
 
 	applied atomic.Uint64
 
@@ -82,11 +99,9 @@ func (h *Head) openSession(source Source) (*Session, *Refusal) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	if w.source != nil && w.source != named {
-		// Series under other labels than before end.
-		if refusal := w.endSource(w.source, 0); refusal != nil {
-			return nil, refusal
-		}
+	// Series under other labels than before end.
+	if refusal := w.endOthers(named); refusal != nil {
+		return nil, refusal
 	}
 	w.source = named
 	if !source.Backfill {
@@ -95,7 +110,7 @@ func (h *Head) openSession(source Source) (*Session, *Refusal) {
 	b := w.bootOf(source.Boot)
 	first := max(source.First, 1)
 	s := &Session{head: h, worker: w, number: h.numbers.Add(1), backfill: source.Backfill,
-		start: b.coverage.End(first), boot: b, source: named}
+		start: b.coverage.End(first), grant: source.Grant.or(&h.limits), boot: b, source: named}
 	s.applied.Store(s.start)
 	w.enter(s)
 	return s, nil

@@ -65,11 +65,11 @@ func (s *Session) takeSchema(stream model.StreamID, payload []byte) *Refusal {
 }
 
 func (s *Session) newTrack(stream model.StreamID) (*track, *Refusal) {
-	most := s.head.limits.MaxStreams
+	most := s.grant.Streams
 	if len(s.tracks) >= most {
 		return nil, skips(CauseTooManyStreams, "stream %d would be one of more than %d", stream, most)
 	}
-	l := s.worker.laneOf(s.source, stream, true)
+	l := s.worker.laneOf(s.source, stream, lanesPerStream*most)
 	if l == nil {
 		return nil, skips(CauseTooManyStreams, "stream %d would be one of more than %d that the worker had lately", stream, lanesPerStream*most)
 	}
@@ -108,18 +108,17 @@ func (s *Session) schemaOf(t *track, payload []byte) (*schema, *Refusal) {
 
 // admit checks a schema against the worker's limits.
 func (s *Session) admit(t *track, parts []*schemas.Part, total int) *Refusal {
-	limits := &s.head.limits
 	for _, other := range s.tracks {
 		if other != t {
 			total += other.size()
 		}
 	}
-	if total > limits.MaxSeries {
-		return skips(CauseTooManySeries, "%d series with this schema, at most %d are granted to a worker (max_series)", total, limits.MaxSeries)
+	if total > s.grant.Series {
+		return skips(CauseTooManySeries, "%d series with this schema, at most %d are granted to a worker (max_series)", total, s.grant.Series)
 	}
 	n := fresh(t.before(), parts)
-	if !s.worker.budget.take(s.head.deps.Now(), n, limits.MaxNewSeries) {
-		return skips(CauseTooManyNew, "%d more new series in this hour, at most %d are granted to a worker (max_new_series)", n, limits.MaxNewSeries)
+	if !s.worker.budget.take(s.head.deps.Now(), n, s.grant.NewSeries) {
+		return skips(CauseTooManyNew, "%d more new series in this hour, at most %d are granted to a worker (max_new_series)", n, s.grant.NewSeries)
 	}
 	return nil
 }

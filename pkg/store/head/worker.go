@@ -180,14 +180,14 @@ func (w *worker) coverageOf(b *boot) journal.Coverage {
 	return c
 }
 
-// laneOf returns a lane of the worker, made if need be; nil if there are too many.
+// laneOf returns a lane of the worker, made if need be; nil if there are so many already.
 // Called with mu held.
-func (w *worker) laneOf(source *schemas.Source, stream model.StreamID, bounded bool) *lane {
+func (w *worker) laneOf(source *schemas.Source, stream model.StreamID, most int) *lane {
 	key := laneKey{source.Number(), stream}
 	if l := w.lanes[key]; l != nil {
 		return l
 	}
-	if bounded && len(w.lanes) >= lanesPerStream*w.head.limits.MaxStreams {
+	if len(w.lanes) >= most {
 		return nil
 	}
 	l := &lane{source: source, stream: stream, floor: schemas.MinTime}

@@ -32,6 +32,9 @@ func (p *Part) ID() frame.PartID { return p.id }
 // Columns is the number of its columns.
 func (p *Part) Columns() int { return p.columns }
 
+// IsSparse reports whether the series of the part come one by one (model.SparseCollector).
+func (p *Part) IsSparse() bool { return p.collector == model.SparseCollector }
+
 // Column names the series of column i, which is below Columns: its metric and
 // its labels as the worker gave them.
 func (p *Part) Column(i int) (name string, own model.Labels) {
