@@ -33,6 +33,10 @@ func (d data) Newest(dst []float64, source *schemas.Source, stream model.StreamI
 
 // View implements query.Views.
 func (d data) View(mint, maxt model.Millis) query.View {
+	// Whether a series was live just before is looked up in other streams.
+	if lookback := model.Millis(d.store.config.query().Lookback.Milliseconds()); mint > schemas.MinTime+lookback {
+		mint -= lookback
+	}
 	return &view{data: d, mint: mint, maxt: maxt}
 }
 

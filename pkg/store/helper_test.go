@@ -238,10 +238,16 @@ func stored(t testing.TB, s *Store, matchers ...*labels.Matcher) map[string][]po
 	return found
 }
 
-// read is stored with the warnings.
+// read is stored with the warnings. Series without samples are left out.
 func read(t testing.TB, s *Store, matchers ...*labels.Matcher) (found map[string][]point, warnings []error) {
 	t.Helper()
-	q, err := s.Queryable().Querier(math.MinInt64, math.MaxInt64)
+	return readBetween(t, s, math.MinInt64, math.MaxInt64, matchers...)
+}
+
+// readBetween is read of a time, in milliseconds.
+func readBetween(t testing.TB, s *Store, from, to int64, matchers ...*labels.Matcher) (found map[string][]point, warnings []error) {
+	t.Helper()
+	q, err := s.Queryable().Querier(from, to)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +273,9 @@ func read(t testing.TB, s *Store, matchers ...*labels.Matcher) (found map[string
 		if it.Err() != nil {
 			t.Fatal(it.Err())
 		}
-		found[set.At().Labels().String()] = points
+		if len(points) > 0 { // the index of series does not know where there are samples
+			found[set.At().Labels().String()] = points
+		}
 	}
 	if set.Err() != nil {
 		t.Fatal(set.Err())
@@ -340,4 +348,14 @@ func atEveryStage(t *testing.T, s *Store, check func(s *Store, stage string)) {
 	check(s, "sealed twice")
 	closeStore(t, s)
 	check(openWith(t, config, deps), "sealed twice and reopened")
+}
+
+// between reads all samples of a time.
+func between(t testing.TB, s *Store, from, to time.Time, matchers ...*labels.Matcher) map[string][]point {
+	t.Helper()
+	found, warnings := readBetween(t, s, from.UnixMilli(), to.UnixMilli(), matchers...)
+	for _, w := range warnings {
+		t.Errorf("query: warning %v", w)
+	}
+	return found
 }
