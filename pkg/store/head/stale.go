@@ -32,6 +32,24 @@ func (h *Head) MarkStale(id model.WorkerID, at model.Millis) error {
 	return nil
 }
 
+// endOthers ends the live lanes of all sources but one: those of the source before
+// need not be the only ones, when a pass and a restart came in between. Called with
+// mu held.
+func (w *worker) endOthers(but *schemas.Source) *Refusal {
+	if len(w.lanes) == 0 {
+		return nil
+	}
+	for _, l := range w.sortedLanes() {
+		if l.source == but {
+			continue
+		}
+		if refusal := w.endSource(l.source, 0); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
+}
+
 // endSource ends the live lanes of a source, all at one time: the given one, or just
 // after the newest row. Called with mu held.
 func (w *worker) endSource(source *schemas.Source, at model.Millis) *Refusal {
