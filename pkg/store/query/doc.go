@@ -20,6 +20,11 @@
 // marker, and of two values that of the lower stream number (of several workers with
 // equal labels: of the lower source number).
 //
+// Sparse parts (model.SparseCollector) are otherwise: a column that is absent means that
+// the row has no sample of the series, nothing more. Rows of one time are one row: of each
+// column the value counts that was stored first. The series ends where it has the value
+// model.Ended; neither leaving the schema nor an end row ends it.
+//
 // What comes out is exact from mint to maxt, but for one thing that no query can see:
 // a marker is left out when no sample of the series precedes it, or another marker does.
 package query

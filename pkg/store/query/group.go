@@ -89,8 +89,9 @@ func (l *loader) take(n *lane, g *group, r PieceReader, t []int64, first int) er
 	if len(l.cuts) == 0 {
 		return nil
 	}
-	g.live = high == len(t)
-	if !g.live {
+	sparse := g.part.IsSparse()
+	g.live = high == len(t) && !sparse
+	if !g.live && !sparse {
 		high++ // a row without the part
 	}
 	c := chunk{t: t[low:high]}
@@ -109,6 +110,9 @@ func (l *loader) take(n *lane, g *group, r PieceReader, t []int64, first int) er
 		if filled < m {
 			dst[filled] = model.Absent()
 		}
+	}
+	if sparse {
+		l.thin(g, &c)
 	}
 	g.chunks = append(g.chunks, c)
 	return nil

@@ -23,6 +23,7 @@ type home struct {
 	group  int // of the set, or of again
 	index  int
 	chunks []chunk
+	sparse bool // its part is
 }
 
 // stream is a series in one lane.
@@ -30,6 +31,7 @@ type stream struct {
 	lane    *lane
 	samples samples
 	next    int
+	sparse  bool  // absent is an end that was told
 	live    bool  // had a value in the last row
 	last    int64 // time of that row
 	value   float64
@@ -65,7 +67,7 @@ func (m *merger) gather(s *series) error {
 	m.homes = m.homes[:0]
 	for _, p := range s.places {
 		g := &set.groups[p.group]
-		m.homes = append(m.homes, home{&set.lanes[g.lane], int(p.group), int(p.index), g.chunks})
+		m.homes = append(m.homes, home{&set.lanes[g.lane], int(p.group), int(p.index), g.chunks, g.part.IsSparse()})
 	}
 	slices.SortStableFunc(m.homes, func(a, b home) int {
 		switch {
@@ -118,6 +120,7 @@ func (m *merger) lane(homes []home) {
 	}
 	m.streams = append(m.streams, stream{
 		lane:    homes[0].lane,
+		sparse:  homes[0].sparse,
 		samples: samples{all.t[from:len(all.t):len(all.t)], all.v[from:len(all.v):len(all.v)]},
 	})
 }
@@ -170,11 +173,11 @@ func (m *merger) merge(mint, maxt, lookback int64) {
 		if !some || now > maxt {
 			return
 		}
-		value, has, ended := m.advance(now)
+		value, has, ended, told := m.advance(now)
 		if now < mint {
 			continue
 		}
-		if !has && (!ended || m.isLive(now, lookback)) {
+		if !has && (!ended && !told || m.isLive(now, lookback)) {
 			continue
 		}
 		m.out.t, m.out.v = append(m.out.t, now), append(m.out.v, value)
@@ -191,9 +194,10 @@ func (m *merger) earliest() (t int64, some bool) {
 	return t, some
 }
 
-// advance takes the rows at a time: the value that counts, and whether the series ended
-// in a lane.
-func (m *merger) advance(now int64) (value float64, has, ended bool) {
+// advance takes the rows at a time: the value that counts, whether the series ended
+// in a lane, and whether its end was told in one of sparse parts. Then it has ended in all of
+// these.
+func (m *merger) advance(now int64) (value float64, has, ended, told bool) {
 	value = model.Absent()
 	for i := range m.streams {
 		s := &m.streams[i]
@@ -203,7 +207,7 @@ func (m *merger) advance(now int64) (value float64, has, ended bool) {
 		v := s.samples.v[s.next]
 		s.next++
 		if model.IsAbsent(v) {
-			ended = ended || s.live
+			ended, told = ended || s.live, told || s.sparse
 			s.live = false
 			continue
 		}
@@ -212,7 +216,12 @@ func (m *merger) advance(now int64) (value float64, has, ended bool) {
 			value, has = v, true
 		}
 	}
-	return value, has, ended
+	for i := range m.streams {
+		if s := &m.streams[i]; told && s.sparse && s.last < now {
+			s.live = false
+		}
+	}
+	return value, has, ended, told
 }
 
 // isLive tells whether a lane has had a value in its last row, not too long ago.

@@ -1,8 +1,14 @@
 package query
 
+import "slices"
+
 // newestRow takes the newest row of the lane for its answer; false when there is
-// none, or it came while the groups were read.
+// none, it came while the groups were read, or it is one of a sparse part, whose series may
+// have newer samples in other rows than in that one.
 func (l *loader) newestRow(n *lane) bool {
+	if slices.ContainsFunc(n.groups, func(g *group) bool { return g.part.IsSparse() }) {
+		return false
+	}
 	var t []int64
 	for _, g := range n.groups {
 		values, at, has, ok := l.data.Newest(l.scratch[:0], n.source, n.stream, g.part.ID(), l.window.mint, l.window.maxt)

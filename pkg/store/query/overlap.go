@@ -21,7 +21,7 @@ type overlap struct {
 type overlapping struct {
 	piece Piece
 	first int     // row of the window
-	at    []int32 // of its rows: the row of the timeline, -1 when another's counts
+	at    []int32 // of its rows: the row of the timeline, or its complement when another's counts
 }
 
 type row struct {
@@ -113,7 +113,11 @@ func (l *loader) values(n *lane, from, to int) error {
 		}
 	}
 	for k := from; k < to; k++ {
-		o.finish(k, n.groups[k])
+		g := n.groups[k]
+		o.finish(k, g)
+		if g.part.IsSparse() && o.groups[k].first >= 0 {
+			l.thin(g, &g.chunks[len(g.chunks)-1])
+		}
 	}
 	return nil
 }
@@ -160,7 +164,8 @@ func (l *loader) survey(n *lane, i int, r PieceReader) error {
 	return nil
 }
 
-// timeline sorts the rows, and drops those whose time another one has that counts.
+// timeline sorts the rows. Of those with one time the first counts: where sparse parts have
+// nothing in it, the next.
 func (o *overlap) timeline(memory *slabs[int64]) []int64 {
 	slices.SortFunc(o.rows, func(a, b row) int {
 		if c := cmp.Compare(a.t, b.t); c != 0 {
@@ -170,9 +175,10 @@ func (o *overlap) timeline(memory *slabs[int64]) []int64 {
 	})
 	t := memory.take(len(o.rows))[:0]
 	for _, r := range o.rows {
-		at := int32(-1)
-		if len(t) == 0 || t[len(t)-1] != r.t {
-			at = int32(len(t))
+		at := int32(len(t))
+		if at > 0 && t[at-1] == r.t {
+			at = ^(at - 1)
+		} else {
 			t = append(t, r.t)
 		}
 		o.pieces[r.piece].at[r.row] = at
@@ -205,8 +211,9 @@ func (l *loader) prepare(g *group, low, high int, t []int64) {
 	if low < 0 {
 		return
 	}
-	g.live = high == len(t)
-	if !g.live {
+	sparse := g.part.IsSparse()
+	g.live = high == len(t) && !sparse
+	if !g.live && !sparse {
 		high++
 	}
 	v := l.memory.values.take((high - low) * len(g.columns))
@@ -244,6 +251,10 @@ func (l *loader) fill(n *lane, from, to int, p *overlapping, r PieceReader) erro
 					o.loseColumn(k, i, at)
 					continue
 				}
+				if g.part.IsSparse() {
+					together(dst, values[u.from:u.to], at, low)
+					continue
+				}
 				for j, v := range values[u.from:u.to] {
 					if at[j] >= 0 {
 						dst[int(at[j])-low] = v
@@ -256,6 +267,19 @@ func (l *loader) fill(n *lane, from, to int, p *overlapping, r PieceReader) erro
 		}
 	}
 	return nil
+}
+
+// together adds values of a sparse part to those of rows of the same times.
+func together(dst, values []float64, at []int32, low int) {
+	for j, v := range values {
+		row := at[j]
+		if row < 0 {
+			row = ^row
+		}
+		if into := &dst[int(row)-low]; model.IsAbsent(*into) {
+			*into = v
+		}
+	}
 }
 
 // lose notes that nothing is known of a group in some rows.
