@@ -93,6 +93,9 @@ func (f *fate) hasVolume(records uint64) func(uint64) bool {
 	}
 }
 
+// published says which volumes there are.
+func (f *fate) published(volume uint64) bool { return f.volumes[volume] > 0 }
+
 func (f *fate) boot() {
 	p := &past{id: byte(len(f.boots) + 1), spooler: newSpooler(f.w.t), rows: map[uint64]string{}}
 	p.spooler.keyEvery = 6
@@ -260,10 +263,10 @@ func (f *fate) crash() {
 	before := describe(f.w.head)
 	if whole := f.w.journal.len(); f.random.IntN(2) == 0 {
 		f.w.journal.cut(max(f.synced, whole-f.random.IntN(30)))
-		f.w.restart(-1, f.hasVolume(uint64(whole)))
+		f.w.restart(-1, f.published)
 		return
 	}
-	f.w.restart(-1, f.hasVolume(uint64(f.w.journal.len())))
+	f.w.restart(-1, f.published)
 	if diff := cmp.Diff(before, describe(f.w.head)); diff != "" {
 		f.w.t.Errorf("restart (-before +after):\n%s", diff)
 	}
