@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"errors"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -16,6 +18,10 @@ import (
 type Config struct {
 	// Dir holds everything the store writes. It belongs to one process at a time.
 	Dir string `toml:"dir"`
+	// Snapshots is the folder of the snapshots that are made by name; empty: snapshots in
+	// Dir. On the same disk a snapshot takes next to no room until the retention
+	// takes what it holds; on another one it is a copy, and a backup.
+	Snapshots string `toml:"snapshots"`
 	// Retention is for how long samples are kept. Longer: more history, more disk.
 	// Shorter: the reverse. Whole volumes go, so a little more than this is there.
 	Retention time.Duration `toml:"retention"`
@@ -114,6 +120,11 @@ func (c Config) Validate() error {
 		model.FieldAtLeast("max_workers", c.MaxWorkers, 1),
 		model.FieldAtLeast("schema_bytes", c.SchemaBytes, 4*model.MiB),
 		model.FieldAtLeast("query_bytes", c.QueryBytes, 4*model.MiB))
+}
+
+// SnapshotFolder is where snapshots are kept that are made by name.
+func (c Config) SnapshotFolder() string {
+	return cmp.Or(c.Snapshots, filepath.Join(c.Dir, "snapshots"))
 }
 
 // schemas is the dictionary's configuration.

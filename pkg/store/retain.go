@@ -12,11 +12,7 @@ import (
 func (s *Store) retain(now time.Time) error {
 	s.passing.Lock()
 	defer s.passing.Unlock()
-	keep := volume.Retention{Bytes: s.config.RetentionSize}
-	keep.Age[volume.Raw] = s.config.Retention
-	keep.Age[volume.Minute] = s.config.MinuteRetention
-	keep.Age[volume.Hour] = s.config.HourRetention
-	removed, err := s.volumes.Retain(now, keep)
+	removed, err := s.volumes.Retain(now, s.retention())
 	for _, one := range removed {
 		s.published.Add(1)
 		s.log.Info("volume dropped", "volume", one.Number, "tier", one.Tier.String(), "bytes", one.Bytes,
@@ -27,6 +23,15 @@ func (s *Store) retain(now time.Time) error {
 	}
 	s.dictionary.Forget(s.oldest(now))
 	return nil
+}
+
+// retention is for how long volumes are kept.
+func (s *Store) retention() volume.Retention {
+	keep := volume.Retention{Bytes: s.config.RetentionSize}
+	keep.Age[volume.Raw] = s.config.Retention
+	keep.Age[volume.Minute] = s.config.MinuteRetention
+	keep.Age[volume.Hour] = s.config.HourRetention
+	return keep
 }
 
 // oldest is the time before which nothing is kept.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cloudless-fleet/cloudless/pkg/durable"
@@ -18,6 +19,7 @@ type schemaLog struct {
 	log        *durable.Log
 	dictionary *schemas.Dictionary
 	base       atomic.Int64 // bytes when it was last written anew, or opened
+	anew       sync.Mutex   // held by who drops records, or must not see them go
 }
 
 const (
@@ -116,6 +118,8 @@ func (s *schemaLog) compact() error {
 	if size := s.log.Size(); size < compactAbove || size < 2*s.base.Load() {
 		return nil
 	}
+	s.anew.Lock()
+	defer s.anew.Unlock()
 	// First a new segment: what is in those before was in the dictionary before.
 	if err := s.log.Rotate(); err != nil {
 		return err
@@ -131,6 +135,19 @@ func (s *schemaLog) compact() error {
 		return err
 	}
 	s.base.Store(s.log.Size())
+	return nil
+}
+
+// snapshot makes a log of its own in another folder.
+func (s *schemaLog) snapshot(dir string) error {
+	s.anew.Lock()
+	defer s.anew.Unlock()
+	if err := s.bounds(); err != nil {
+		return fmt.Errorf("names of series: %w", err)
+	}
+	if err := s.log.Snapshot(dir); err != nil {
+		return fmt.Errorf("names of series: %w", err)
+	}
 	return nil
 }
 

@@ -47,6 +47,7 @@ type Store struct {
 	head       *head.Head
 	queryable  storage.Queryable
 	figures    figures
+	elsewhere  func(number uint64) bool // volumes that are not in the set; nil: none
 
 	closing atomic.Bool
 	stop    chan struct{}
@@ -61,6 +62,8 @@ type Store struct {
 	syncFails    atomic.Bool     // the last one did not succeed
 
 	passing   sync.Mutex    // held by whatever moves rows: passes, rolls, retention, snapshots
+	saving    sync.Mutex    // held by Snapshot, before passing
+	importing sync.Mutex    // held by Import, before passing
 	published atomic.Uint64 // how often volumes came or went
 	lastPass  time.Time     // guarded by passing
 	free      atomic.Bool   // false: too little disk space for new data
@@ -79,30 +82,34 @@ const (
 // starts the store's own goroutines, which Close ends. It fails when another
 // process has the directory (durable.ErrLocked), when a newer release wrote it, and
 // when the disk does not work; damage is set aside and logged.
-func Open(config Config, deps Deps) (_ *Store, err error) {
-	if err := config.Validate(); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+func Open(config Config, deps Deps) (*Store, error) {
+	s, opened, err := openStore(config, deps, nil)
+	if err != nil {
+		return nil, errors.Join(err, opened.run())
 	}
-	if deps.FS == nil {
-		deps.FS = volume.OS()
-	}
-	s := &Store{config: config, deps: deps, log: deps.Log.With("component", "store"), now: deps.Now,
-		early: make(chan struct{}, 1), flushes: make(chan chan error), stop: make(chan struct{})}
-	var opened teardown
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, opened.run())
-		}
-	}()
-	if err := s.openParts(&opened); err != nil {
-		return nil, err
-	}
-	s.free.Store(true)
-	s.lastPass = s.now()
 	s.tend()
 	s.done.Go(s.commitLoop)
 	s.done.Go(s.tendLoop)
 	return s, nil
+}
+
+// openStore opens a store that does nothing by itself yet. Volumes that elsewhere says are
+// there count as its own. After an error the teardown is to be run.
+func openStore(config Config, deps Deps, elsewhere func(number uint64) bool) (s *Store, opened teardown, err error) {
+	if err := config.Validate(); err != nil {
+		return nil, nil, fmt.Errorf("store: %w", err)
+	}
+	if deps.FS == nil {
+		deps.FS = volume.OS()
+	}
+	s = &Store{config: config, deps: deps, log: deps.Log.With("component", "store"), now: deps.Now, elsewhere: elsewhere,
+		early: make(chan struct{}, 1), flushes: make(chan chan error), stop: make(chan struct{})}
+	if err := s.openParts(&opened); err != nil {
+		return nil, opened, err
+	}
+	s.free.Store(true)
+	s.lastPass = s.now()
+	return s, opened, nil
 }
 
 // openParts opens everything that is on disk, and brings the memory to where it was.
@@ -117,6 +124,13 @@ func (s *Store) openParts(opened *teardown) error {
 	}
 	s.lock = lock
 	opened.add(lock.Close)
+	restored, err := tidy(fs, dir)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if restored {
+		s.log.Warn("a restore that was interrupted is complete now", "path", dir)
+	}
 
 	s.dictionary = schemas.New(s.config.schemas())
 	var damage []*durable.Damage
@@ -162,7 +176,7 @@ func (s *Store) openHead() error {
 		if e.Kind == journal.KindSealed {
 			s.volumes.Reserve(e.Volume)
 		}
-		return s.head.Replay(index, e, s.volumes.Has)
+		return s.head.Replay(index, e, s.hasVolume)
 	}, func(d *durable.Damage) { s.report([]*durable.Damage{d}) })
 	if err != nil {
 		return fmt.Errorf("store: replay of the journal: %w", err)
@@ -172,6 +186,11 @@ func (s *Store) openHead() error {
 		"duration", time.Since(started).Round(time.Millisecond))
 	s.queryable = query.New(s.dictionary, data{s}, s.config.query())
 	return nil
+}
+
+// hasVolume says whether what the journal says of a volume counts.
+func (s *Store) hasVolume(number uint64) bool {
+	return s.volumes.Has(number) || s.elsewhere != nil && s.elsewhere(number)
 }
 
 // Queryable answers queries over everything that was appended, whether it is

@@ -61,7 +61,7 @@ func (s *Store) watchSpace() {
 
 // sweep drops what is old, and what nobody needs.
 func (s *Store) sweep(now time.Time) {
-	s.figures.diskBytes.Store(usage(s.config.Dir))
+	s.figures.diskBytes.Store(usage(s.config.Dir, s.SnapshotFolder()))
 	s.head.Sweep(now)
 	s.ledger.Tend()
 	if err := s.retain(now); err != nil {
@@ -73,9 +73,13 @@ func (s *Store) sweep(now time.Time) {
 	}
 }
 
-// usage sums up the files below dir; files that vanish meanwhile do not count.
-func usage(dir string) (bytes int64) {
-	_ = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+// usage sums up the files below dir, but for those of a folder: most of a snapshot are
+// further names of files that were counted. Files that vanish meanwhile do not count.
+func usage(dir, without string) (bytes int64) {
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && path == without && entry.IsDir() {
+			return filepath.SkipDir
+		}
 		if err != nil || entry.IsDir() {
 			return nil
 		}

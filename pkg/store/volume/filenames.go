@@ -17,6 +17,13 @@ func fileName(number uint64, tier Tier) string {
 	return fmt.Sprintf("%0*d.%v", numberDigits, number, tier)
 }
 
+// NumberOf reads the number off the name of a volume's file; false if it is none, or one that
+// is being made or was set aside.
+func NumberOf(name string) (number uint64, ok bool) {
+	number, _, rest, ok := parseName(name)
+	return number, ok && rest == ""
+}
+
 // parseName reads the name of a volume, or of one that is being made or was set
 // aside. rest is what follows the name of the volume.
 func parseName(name string) (number uint64, tier Tier, rest string, ok bool) {
