@@ -47,8 +47,8 @@ func (s *Spool) attach() error {
 		lost.add(f.boot, f.from, f.to, f.frames, f.samples, f.at, f.until)
 	}
 	s.mu.Unlock()
-	if !lost.empty() {
-		s.report(&lost, event.SpoolDamaged, "", 0)
+	if err := s.reportDamage(&lost); err != nil {
+		return err
 	}
 	s.tellFormer(w)
 	return nil
@@ -88,6 +88,11 @@ func (s *Spool) enter(w *world, strangers bool) error {
 		if s.defs.contents[id] == nil {
 			s.defs.contents[id] = c
 			s.defs.bytes += uint64(len(c.payload)) + overhead
+		}
+	}
+	if s.watch != nil {
+		for _, b := range w.order {
+			s.watch(b)
 		}
 	}
 	s.boots, s.floor = append(w.order, s.cur), w.floor+1

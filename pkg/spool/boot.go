@@ -22,7 +22,9 @@ type boot struct {
 	done intervals // at the collector, or gone
 	// lost are records that were counted as lost and are not to be sent. They
 	// become done with those around them.
-	lost     intervals
+	lost intervals
+	// unread are records that cannot be read, counted or not.
+	unread   intervals
 	mentions []mention // rising
 	lanes    map[model.StreamID]*lane
 	chunks   []chunk // rising

@@ -96,9 +96,10 @@ const (
 // limits are these sizes as a Spool has them; tests make them small.
 type limits struct {
 	segment, unsynced, memory, definitions, group, chunk, idle model.Bytes
+	told                                                       int // gap events that are told again one by one
 }
 
 func (c Config) limits() limits {
 	return limits{segment: c.segment(), unsynced: maxUnsynced, memory: maxMemory, definitions: maxDefinitions,
-		group: maxGroup, chunk: chunkBytes, idle: idleBytes}
+		group: maxGroup, chunk: chunkBytes, idle: idleBytes, told: maxTold}
 }

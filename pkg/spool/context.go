@@ -152,7 +152,7 @@ func (s *Spool) counted(r durable.Range) bool {
 				continue
 			}
 			first := one.seq + from - one.index
-			if last := first + to - from - 1; b.lost.count(first, last) < last-first+1 {
+			if last := first + to - from - 1; b.unread.count(first, last) < last-first+1 {
 				return false
 			}
 		}

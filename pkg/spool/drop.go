@@ -15,7 +15,7 @@ import (
 // to lose everything; it is in the last one.
 func (s *Spool) report(l *losses, cause event.Cause, text string, through uint64) {
 	frames, samples := l.frames()
-	all := l.reports(cause, text)
+	all := l.reports(cause, text, s.limits.told)
 	for i, r := range all {
 		if i < len(all)-1 {
 			s.putGap(r, 0)
@@ -191,6 +191,7 @@ func (s *Spool) survey(from, end uint64, dropping bool) (*losses, error) {
 		s.cut(v, open, dropping)
 	}
 	s.cutPending(v, open, &lost)
+	s.endGroups(v)
 	return &lost, nil
 }
 
@@ -209,7 +210,7 @@ func (s *Spool) atEnd(v *survey) {
 		}
 	}
 	s.mu.Unlock()
-	v.missing(b, v.seen[v.last], next, frames, total)
+	v.missing(b, v.seen[v.last], next, frames, total, b.newest)
 }
 
 // trust lets the streams go on that are whole where a survey begins.
@@ -257,9 +258,17 @@ func (s *Spool) cut(v *survey, open map[chainOf]bool, dropping bool) {
 			if !open[at] {
 				delete(open, at)
 			}
-			if b == s.cur && begun && c.state == broken && l.last <= a.seq {
-				l.key = 0
-			}
+		}
+	}
+}
+
+// endGroups makes the next frame of a stream a key frame if the newest one is lost.
+func (s *Spool) endGroups(v *survey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for at, c := range v.chains {
+		if l := s.cur.lanes[at.stream]; at.boot == s.cur.number && l != nil && c.state == broken && c.seq == l.last {
+			l.key = 0
 		}
 	}
 }
@@ -320,13 +329,25 @@ func (s *Spool) damaged(r durable.Range, why error) error {
 	for _, b := range s.boots { // nobody tries to read them again, whatever they were
 		for _, one := range b.runs {
 			if from, to := max(one.index, r.First), min(one.index+one.n, r.End); from < to {
-				b.lost.add(one.seq+from-one.index, one.seq+to-one.index-1)
+				b.unread.add(one.seq+from-one.index, one.seq+to-one.index-1)
 			}
 		}
 	}
 	s.wakeLocked()
 	s.mu.Unlock()
+	return s.reportDamage(lost)
+}
+
+// reportDamage tells of losses and syncs that at once: whoever finds the damage again
+// has to find that it was told.
+func (s *Spool) reportDamage(lost *losses) error {
+	if lost.empty() {
+		return nil
+	}
 	s.report(lost, event.SpoolDamaged, "", 0)
+	if err := s.sync(); err != nil {
+		s.trouble("sync", err)
+	}
 	return nil
 }
 

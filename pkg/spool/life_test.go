@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/durable/durabletest"
-	"github.com/cloudless-fleet/cloudless/pkg/event"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
@@ -34,6 +33,9 @@ func TestLives(t *testing.T) {
 		func() {
 			l := newLife(uint64(seed))
 			defer func() {
+				if *seed1 >= 0 {
+					l.dump("failed")
+				}
 				if r := recover(); r != nil {
 					story := l.story
 					if *seed1 < 0 {
@@ -75,6 +77,7 @@ type life struct {
 	vague    map[model.BootID]bool // ended while the disk failed: what was in memory is gone
 	exact    bool                  // all frames of a stream have as many values
 	damage   bool                  // bits flip
+	reports  []stretchOf
 	story    []string
 }
 
@@ -90,7 +93,7 @@ func newLife(seed uint64) *life {
 		l.config.MaxAge = time.Duration(1+l.random.IntN(20)) * time.Minute
 	}
 	l.limits = limits{segment: 4 * model.KiB, unsynced: 4 * model.KiB, memory: 8 * model.KiB, definitions: 16 * model.KiB,
-		group: 2 * model.KiB, chunk: model.Bytes(200 + l.random.IntN(2000)), idle: 8 * model.KiB}
+		group: 2 * model.KiB, chunk: model.Bytes(200 + l.random.IntN(2000)), idle: 8 * model.KiB, told: 1000}
 	l.damage, l.exact = l.random.IntN(3) == 0, l.random.IntN(2) == 0
 	l.from = newSampler(nil, 2+l.random.IntN(20))
 	l.from.at = model.Millis(l.now.UnixMilli())
@@ -118,17 +121,20 @@ func (b bytesOf) Read(p []byte) (int, error) {
 // begin starts a process.
 func (l *life) begin() {
 	l.boots++
-	boot := model.BootIDFrom([16]byte{byte(l.seed), byte(l.boots >> 8), byte(l.boots), 1})
+	id := model.BootIDFrom([16]byte{byte(l.seed), byte(l.boots >> 8), byte(l.boots), 1})
 	var err error
-	l.spool, err = open(l.config, l.limits, Deps{Dir: lifeDir, Boot: boot, Worker: model.WorkerIDFrom([16]byte{1}), Fleet: "lab",
+	l.spool, err = open(l.config, l.limits, Deps{Dir: lifeDir, Boot: id, Worker: model.WorkerIDFrom([16]byte{1}), Fleet: "lab",
 		Now: func() time.Time { return l.now }, FS: l.disk, Random: bytesOf{l.random}})
 	if err != nil {
 		fail("open: %v", err)
 	}
+	l.spool.mu.Lock()
+	l.spool.watch = func(b *boot) { l.known[b] = true }
+	l.spool.mu.Unlock()
 	l.live, l.back = nil, nil
 	clear(l.known)
 	l.from.use(l.spool)
-	l.tell("process %d, boot %v, %d former boots", l.boots, boot, l.spool.Stats().FormerBoots)
+	l.tell("process %d, boot %v, %d former boots", l.boots, id, l.spool.Stats().FormerBoots)
 	for stream := range model.StreamID(3) {
 		l.define(stream, int(stream), 10)
 	}
@@ -212,6 +218,7 @@ func (l *life) step(i int) {
 	case n < 950:
 		l.trouble()
 	case n < 953 && l.damage:
+		l.findReports()
 		l.flip(1)
 	}
 }
@@ -262,8 +269,10 @@ func (l *life) receive(most int) {
 // end ends the process in one of several ways, and starts another one.
 func (l *life) end() {
 	l.note()
+	l.findReports()
 	boot, before := l.spool.Boot(), l.spool
 	l.dump("end")
+	for _, b := range l.spool.boots { l.tell("%d has %v", b.number, b.mentions) }
 	l.vague[boot] = l.faulty || l.spool.records == nil || len(l.spool.pending.items) > 0 || !l.spool.pending.losses.empty()
 	switch n := l.random.IntN(3); {
 	case n == 0:
@@ -289,6 +298,7 @@ func (l *life) end() {
 	}
 	l.begin()
 	l.dump("begun")
+	for _, b := range l.spool.boots { l.tell("%d has %v", b.number, b.mentions) }
 	l.excuse(boot, before, power, ended)
 }
 
@@ -301,11 +311,11 @@ func (l *life) excuse(boot model.BootID, before *Spool, power bool, ended time.T
 	highest := uint64(0)
 	for _, b := range l.spool.boots {
 		if b.start.id == boot {
-			highest = b.next - 1
 			for _, r := range b.runs {
 				for seq := r.seq; seq < r.seq+r.n; seq++ {
 					there[seq] = true
 				}
+				highest = r.seq + r.n - 1
 			}
 		}
 	}
@@ -366,9 +376,43 @@ func (l *life) flip(last int) {
 		return
 	}
 	at := 64 + l.random.IntN(len(content)-64)
+	for _, r := range l.reports {
+		if r.file == name && r.from <= at && at < r.to {
+			return // what a gap event says is not told a second time
+		}
+	}
 	content[at] ^= 1 << l.random.IntN(8)
 	l.disk.SetContent(name, content)
 	l.tell("byte %d of %s is damaged", at, name)
+}
+
+// stretchOf is where an entry is in a file.
+type stretchOf struct {
+	file     string
+	from, to int
+}
+
+// findReports notes where the events about losses are.
+func (l *life) findReports() {
+	l.reports = nil
+	if l.spool.records == nil {
+		return
+	}
+	r := l.spool.records.Read(0)
+	defer r.Close()
+	for {
+		for r.Next() {
+			found := r.Record()
+			if e, err := parseEntry(found.Data); err == nil && e.kind == kindLoss {
+				file, _, _ := strings.Cut(found.At.String(), ":")
+				l.reports = append(l.reports, stretchOf{lifeDir + "/" + recordsFolder + "/" + file, int(found.At.Offset), int(found.At.Offset) + 12 + len(found.Data)})
+			}
+		}
+		if r.Err() == nil {
+			return
+		}
+		r.Resume()
+	}
 }
 
 // empty delivers everything.
@@ -399,14 +443,14 @@ func (l *life) empty() {
 
 // judge compares what was appended with what has arrived and what is told.
 func (l *life) judge() {
-	var counted, countedFrames uint64
+	counted, told := map[model.BootID]sum{}, map[model.BootID]sum{}
 	for at, frame := range l.from.said {
 		row, arrived := l.to.rows[at]
 		if arrived && row != frame.first {
 			fail("frame %d of %v decoded to %v, want %v", at.seq, at.boot, row, frame.first)
 		}
 		if l.lost[at] && !l.vague[at.boot] {
-			counted, countedFrames = counted+frame.samples, countedFrames+1
+			counted[at.boot] = sum{counted[at.boot].frames + 1, counted[at.boot].samples + frame.samples}
 			if arrived && !l.doubtful {
 				fail("frame %d of %v has arrived, and is counted as lost", at.seq, at.boot)
 			}
@@ -421,30 +465,44 @@ func (l *life) judge() {
 			fail("frame %d of %v was never appended", at.seq, at.boot)
 		}
 	}
-	frames, samples := l.to.sum(l.vague)
+	guessed := map[model.BootID]bool{}
 	for gap := range l.to.gaps {
-		if gap.Text == guess && l.damage {
-			return
+		guessed[gap.Boot] = guessed[gap.Boot] || gap.Text == guess
+		if gap.Cause.Sampled() && !l.vague[gap.Boot] {
+			told[gap.Boot] = sum{told[gap.Boot].frames + gap.Frames, told[gap.Boot].samples + gap.Samples}
 		}
 	}
-	if samples != counted || frames != countedFrames {
-		var all []string
-		for gap := range l.to.gaps {
-			if gap.Frames > 0 && !l.vague[gap.Boot] {
-				all = append(all, fmt.Sprintf("%+v", gap))
-			}
+	for boot := range guessed {
+		if counted[boot] != told[boot] && !guessed[boot] {
+			fail("of %v are lost %+v, and the gap events say %+v:\n%s", boot, counted[boot], told[boot], l.losses(boot))
 		}
-		for at, frame := range l.from.said {
-			if l.lost[at] && !l.vague[at.boot] {
-				all = append(all, fmt.Sprintf("lost: %d %v %d", at.seq, at.boot, frame.samples))
-			}
+	}
+	for boot := range counted {
+		if told[boot].frames == 0 {
+			fail("of %v are lost %+v, and nobody says so", boot, counted[boot])
 		}
-		slices.Sort(all)
-		fail("gap events tell of %d samples in %d frames, lost are %d in %d\n%s", samples, frames, counted, countedFrames, strings.Join(all, "\n"))
 	}
 }
 
-var _ = event.SpoolFull
+type sum struct{ frames, samples uint64 }
+
+// losses lists what is lost of a boot, and what is told of it.
+func (l *life) losses(boot model.BootID) string {
+	var all []string
+	for gap := range l.to.gaps {
+		if gap.Boot == boot {
+			all = append(all, fmt.Sprintf("%3d to %d: %+v", gap.FirstSeq, gap.LastSeq, gap))
+		}
+	}
+	for at, frame := range l.from.said {
+		if l.lost[at] && at.boot == boot {
+			_, arrived := l.to.rows[at]
+			all = append(all, fmt.Sprintf("%3d has %d, arrived: %v", at.seq, frame.samples, arrived))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\n")
+}
 
 // check compares the spool's figures with each other.
 func check(s *Spool) {

@@ -31,25 +31,29 @@ type toldGap struct {
 // sums stay right.
 const (
 	maxGaps = 16
-	maxTold = 16
+	maxTold = 64
 )
 
 // add adds the records from to to of a boot, which have so many frames and samples
 // in all. Of what was counted before, a share is taken off: that is exact where all
 // frames have as many values.
 func (l *losses) add(b *boot, from, to, frames, samples uint64, at, until model.Millis) {
-	all := b.recordsIn(from, to)
+	var left []interval // of what is neither done nor counted; put changes that
 	b.done.gaps(from, to, func(from, to uint64) bool {
 		b.lost.gaps(from, to, func(from, to uint64) bool {
-			n := b.recordsIn(from, to)
-			l.put(b, from, to, share(frames, n, all), share(samples, n, all), at, until)
-			if last := l.lastOf(b); n > 0 && n < all && frames > 0 {
-				last.guessed = true
-			}
+			left = append(left, interval{from, to})
 			return true
 		})
 		return true
 	})
+	all := b.recordsIn(from, to)
+	for _, i := range left {
+		n := b.recordsIn(i.from, i.to)
+		l.put(b, i.from, i.to, share(frames, n, all), share(samples, n, all), at, until)
+		if n > 0 && n < all && frames > 0 {
+			l.lastOf(b).guessed = true
+		}
+	}
 }
 
 // recordsIn is how many numbers of an interval are not of definitions.
@@ -130,8 +134,8 @@ type bootSeqs struct {
 }
 
 // reports makes gap events of the losses.
-func (l *losses) reports(cause event.Cause, text string) (all []report) {
-	all = merged(l.told)
+func (l *losses) reports(cause event.Cause, text string, most int) (all []report) {
+	all = merged(l.told, most)
 	for _, g := range l.gaps {
 		if g.frames == 0 {
 			continue // events and definitions only
@@ -149,8 +153,9 @@ func (l *losses) reports(cause event.Cause, text string) (all []report) {
 	return all
 }
 
-// merged puts gaps of one cause and boot together when there are many.
-func merged(told []toldGap) (all []report) {
+// merged puts gaps of one cause and boot together when there are more than most. An event
+// that has arrived all the same, its acknowledgement being lost, can then not be told from it.
+func merged(told []toldGap, most int) (all []report) {
 	type key struct {
 		cause event.Cause
 		boot  model.BootID
@@ -159,7 +164,7 @@ func merged(told []toldGap) (all []report) {
 	for _, t := range told {
 		k := key{t.gap.Cause, t.gap.Boot}
 		i, known := at[k]
-		if !known || len(told) <= maxTold {
+		if !known || len(told) <= most {
 			at[k] = len(all)
 			all = append(all, report{t.gap, t.seqs})
 			continue

@@ -158,7 +158,9 @@ func (l *link) decode(r frame.Record) error {
 	case frame.KindEvent:
 		e, err := event.Parse(r.Payload)
 		if err == nil && e.Gap != nil && r.Seq > l.resume {
-			l.gaps[*e.Gap] = true
+			gap := *e.Gap
+			gap.From, gap.To = 0, 0 // damage that is found a second time is not dated alike
+			l.gaps[gap] = true
 		} else if r.Seq > l.resume {
 			l.events++
 		}
@@ -186,17 +188,6 @@ func (l *link) follow(r frame.Record) error {
 	}
 	l.decoders[r.Stream] = frame.NewDecoder(layout, schema.ID())
 	return nil
-}
-
-// sum is what the gap events of samples that were made say.
-// Boots of vague are left out.
-func (c *collector) sum(vague map[model.BootID]bool) (frames, samples uint64) {
-	for gap := range c.gaps {
-		if gap.Cause.Sampled() && !vague[gap.Boot] {
-			frames, samples = frames+gap.Frames, samples+gap.Samples
-		}
-	}
-	return frames, samples
 }
 
 // sampler fills a spool as the worker's sampler does.

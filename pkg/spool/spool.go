@@ -75,7 +75,8 @@ type Spool struct {
 	told    string    // the error of the disk that the log was told of
 	begun   bool      // the first frame has come
 	first   model.Millis
-	former  *former // what is to be told with the first frame; nil: nothing
+	watch   func(*boot) // nil but in tests: is told of the boots that are found
+	former  *former     // what is to be told with the first frame; nil: nothing
 
 	mu      sync.Mutex
 	records *durable.Log // nil: the folder is not open

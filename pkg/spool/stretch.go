@@ -132,7 +132,7 @@ func (b *batch) fill() (changed <-chan struct{}, err error) {
 			s.mu.Unlock()
 			return nil, ErrClosed
 		}
-		found, ok := s.nextLocked(st.boot, b.last, st.end)
+		found, ok := s.findLocked(st.boot, b.last, st.end, nil)
 		if m, has := st.mentionLocked(b.last); has && (!ok || m.seq < found.seq) {
 			b.define(m)
 			s.mu.Unlock()
@@ -197,12 +197,19 @@ type place struct {
 	end   uint64 // those up to this number follow it there
 }
 
-// nextLocked returns the first record of a boot above after, and below end, that is
-// to be sent.
+// nextLocked returns the first record of a boot above after, and below end, that the
+// collector does not have and that can be sent.
 func (s *Spool) nextLocked(b *boot, after, end uint64) (found place, ok bool) {
+	return s.findLocked(b, after, end, b.done)
+}
+
+// findLocked returns the first record of a boot above after, and below end, that is
+// there, was not lost, and is not among others. Within a stretch nothing is left out
+// for being acknowledged meanwhile, by another connection: what follows may need it.
+func (s *Spool) findLocked(b *boot, after, end uint64, others intervals) (found place, ok bool) {
 	for seq := after + 1; ; {
 		for at := uint64(0); at != seq; {
-			at, seq = seq, b.lost.past(b.done.past(seq))
+			at, seq = seq, b.unread.past(b.lost.past(others.past(seq)))
 		}
 		if seq >= end {
 			return found, false
@@ -224,7 +231,7 @@ func (s *Spool) nextLocked(b *boot, after, end uint64) (found place, ok bool) {
 			continue
 		}
 		r := b.runs[b.runOf(seq)]
-		stop := b.lost.next(seq, b.done.next(seq, min(end, r.seq+r.n)))
+		stop := b.unread.next(seq, b.lost.next(seq, others.next(seq, min(end, r.seq+r.n))))
 		return place{seq: seq, index: index, end: stop}, true
 	}
 }

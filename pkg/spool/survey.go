@@ -42,6 +42,7 @@ type chainOf struct {
 // chain is a stream as its newest frame leaves it.
 type chain struct {
 	state    chainState
+	seq      uint64
 	at       model.Millis
 	sinceKey uint32
 }
@@ -75,7 +76,7 @@ func (v *survey) bad(lost durable.Range) { v.holes += max(1, lost.Count()) }
 // begin notes the entry of a boot.
 func (v *survey) begin(e entry) {
 	if former := v.boots[e.start.before]; former != nil && v.seen[former.number] != nil {
-		v.missing(former, v.seen[former.number], e.start.formerSeq+1, e.start.formerFrames, e.start.formerTotals)
+		v.missing(former, v.seen[former.number], e.start.formerSeq+1, e.start.formerFrames, e.start.formerTotals, v.seen[former.number].at)
 	}
 	if v.seen[e.boot] == nil {
 		v.seen[e.boot] = &account{whole: true}
@@ -85,12 +86,16 @@ func (v *survey) begin(e entry) {
 
 // missing notes what lies between the last record of a boot and one with the number
 // next, before which it had made so many frames and samples.
-func (v *survey) missing(b *boot, a *account, next, frames, total uint64) {
+func (v *survey) missing(b *boot, a *account, next, frames, total uint64, until model.Millis) {
 	if next <= a.seq+1 || frames <= a.frames && v.holes == 0 {
 		return // nothing, or numbers of definitions
 	}
 	a.damaged = true
-	v.gone(b, a.seq+1, next-1, frames-min(frames, a.frames), total-min(total, a.total), a.at, a.at)
+	at := a.at
+	if at == 0 {
+		at = until
+	}
+	v.gone(b, a.seq+1, next-1, frames-min(frames, a.frames), total-min(total, a.total), at, max(at, until))
 	a.frames, a.total = max(a.frames, frames), max(a.total, total)
 }
 
@@ -138,7 +143,7 @@ func (v *survey) count(b *boot, e entry, r record, own uint64, at model.Millis) 
 		a = &account{seq: r.seq - 1, frames: e.frames - own, total: e.total - e.samples, at: at}
 	}
 	v.seen[e.boot] = a
-	v.missing(b, a, r.seq, e.frames-own, e.total-e.samples)
+	v.missing(b, a, r.seq, e.frames-own, e.total-e.samples, at)
 	if v.holes > 0 {
 		a.damaged = true
 	}
@@ -164,7 +169,7 @@ func (v *survey) follow(b *boot, r record) (orphan, known bool) {
 	case c.state == trusted:
 		c.state = linked
 	}
-	c.at, c.sinceKey = r.header.At, r.header.SinceKey
+	c.seq, c.at, c.sinceKey = r.seq, r.header.At, r.header.SinceKey
 	v.chains[at] = c
 	return c.state < trusted, c.state == settled
 }
