@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ type disk struct {
 	*durabletest.Disk
 	left  atomic.Int64 // how many changes it takes; below 0: any number
 	fails error        // what it says then
+	in    string       // only below that folder; "": everywhere
 }
 
 func newDisk(seed uint64) *disk { return diskOf(durabletest.New(seed)) }
@@ -30,7 +32,15 @@ func diskOf(d *durabletest.Disk) *disk {
 
 // stopAfter makes all changes but the next n fail.
 func (d *disk) stopAfter(n int64, err error) {
-	d.fails = err
+	d.stopIn("", n, err)
+}
+
+// stopIn makes all changes in a folder of the store but the next n fail.
+func (d *disk) stopIn(folder string, n int64, err error) {
+	d.fails, d.in = err, ""
+	if folder != "" {
+		d.in = "store/" + folder
+	}
 	d.left.Store(n)
 }
 
@@ -41,7 +51,7 @@ func (d *disk) goOn() (failed bool) { return d.left.Swap(-1) == 0 }
 func (d *disk) take(op, name string) error {
 	for {
 		n := d.left.Load()
-		if n < 0 {
+		if n < 0 || !strings.HasPrefix(name, d.in) {
 			return nil
 		}
 		if n == 0 {
