@@ -141,7 +141,7 @@ func TestDamageCostsWhatItHit(t *testing.T) {
 			if got, want := values(got[name]), values(left[name]); !slices.EqualFunc(got, want, sample.is) {
 				t.Errorf("seed %d: %s: got %v, want %v", seed, name, got, want)
 			}
-			if len(warnings) == 0 && !slices.EqualFunc(got[name], within(whole[name], math.MinInt64, math.MaxInt64), sample.is) {
+			if len(warnings) == 0 && !slices.EqualFunc(within(got[name], math.MinInt64, math.MaxInt64), within(whole[name], math.MinInt64, math.MaxInt64), sample.is) {
 				t.Errorf("seed %d: %s: got %v without a warning, want %v", seed, name, got[name], whole[name])
 			}
 		}
@@ -184,7 +184,7 @@ func TestFlippedBytesOfBlocksAreFound(t *testing.T) {
 				continue
 			}
 			for name := range truth {
-				if want := within(truth[name], math.MinInt64, math.MaxInt64); !slices.EqualFunc(got[name], want, sample.is) {
+				if want := within(truth[name], math.MinInt64, math.MaxInt64); !slices.EqualFunc(within(got[name], math.MinInt64, math.MaxInt64), want, sample.is) {
 					t.Fatalf("byte %d: %s: got %v without a warning, want %v", i, name, got[name], want)
 				}
 			}

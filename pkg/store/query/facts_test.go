@@ -104,6 +104,7 @@ func TestWhatRowsMean(t *testing.T) {
 		{"but when that lane ends too", []string{"1: 1@0 x@15", "2: 2@10 3@20 x@30"}, 0, "1@0 2@10 3@20 stale@30"},
 		{"a lane that fell silent does not live", []string{"1: 1@0 2@110 x@115", "2: 8@10"}, 0, "1@0 8@10 2@110 stale@115"},
 		{"it lives to the last millisecond of the lookback", []string{"1: 1@0 2@105 x@109", "2: 8@10"}, 0, "1@0 8@10 2@105"},
+		{"nor does it end anything when it goes on", []string{"1: 1@0 x@150", "2: 8@75 x@90"}, 0, "1@0 8@75"},
 		{"also from before the window", []string{"1: 1@0 2@20 x@25", "2: 8@10"}, 15, "2@20"},
 	} {
 		w := newWorld(t)

@@ -34,7 +34,6 @@ type stream struct {
 	sparse  bool  // absent is an end that was told
 	live    bool  // had a value in the last row
 	last    int64 // time of that row
-	value   float64
 }
 
 // several begins with a series that is in several places.
@@ -173,7 +172,7 @@ func (m *merger) merge(mint, maxt, lookback int64) {
 		if !some || now > maxt {
 			return
 		}
-		value, has, ended, told := m.advance(now)
+		value, has, ended, told := m.advance(now, lookback)
 		if now < mint {
 			continue
 		}
@@ -197,7 +196,7 @@ func (m *merger) earliest() (t int64, some bool) {
 // advance takes the rows at a time: the value that counts, whether the series ended
 // in a lane, and whether its end was told in one of sparse parts. Then it has ended in all of
 // these.
-func (m *merger) advance(now int64) (value float64, has, ended, told bool) {
+func (m *merger) advance(now, lookback int64) (value float64, has, ended, told bool) {
 	value = model.Absent()
 	for i := range m.streams {
 		s := &m.streams[i]
@@ -207,7 +206,7 @@ func (m *merger) advance(now int64) (value float64, has, ended, told bool) {
 		v := s.samples.v[s.next]
 		s.next++
 		if model.IsAbsent(v) {
-			ended, told = ended || s.live, told || s.sparse
+			ended, told = ended || s.lives(now, lookback), told || s.sparse
 			s.live = false
 			continue
 		}
@@ -224,12 +223,15 @@ func (m *merger) advance(now int64) (value float64, has, ended, told bool) {
 	return value, has, ended, told
 }
 
-// isLive tells whether a lane has had a value in its last row, not too long ago.
+// isLive tells whether the series is live in a lane.
 func (m *merger) isLive(now, lookback int64) bool {
 	for i := range m.streams {
-		if s := &m.streams[i]; s.live && now-s.last < lookback {
+		if m.streams[i].lives(now, lookback) {
 			return true
 		}
 	}
 	return false
 }
+
+// lives tells whether the last row of a lane has a value and is not too old.
+func (s *stream) lives(now, lookback int64) bool { return s.live && now-s.last < lookback }

@@ -101,7 +101,7 @@ func merged(in [][]sample, times map[int64]bool, lookback int64) (out []sample) 
 			case now.t == t && !model.IsAbsent(now.v) && model.IsAbsent(value):
 				value = now.v
 			case now.t == t && model.IsAbsent(now.v):
-				ended = ended || !model.IsAbsent(before.v)
+				ended = ended || !model.IsAbsent(before.v) && t-before.t < lookback
 			case !model.IsAbsent(now.v) && t-now.t < lookback:
 				live = true
 			}
@@ -113,14 +113,17 @@ func merged(in [][]sample, times map[int64]bool, lookback int64) (out []sample) 
 	return out
 }
 
-// within cuts the truth to a window: markers stay when a sample precedes them directly.
+// within cuts samples to a window: markers stay when a sample precedes them directly, and is
+// not older than the lookback.
 func within(all []sample, mint, maxt int64) (out []sample) {
 	for _, s := range all {
 		if s.t < mint || s.t > maxt {
 			continue
 		}
-		if model.IsAbsent(s.v) && (len(out) == 0 || model.IsAbsent(out[len(out)-1].v)) {
-			continue
+		if model.IsAbsent(s.v) {
+			if n := len(out); n == 0 || model.IsAbsent(out[n-1].v) || s.t-out[n-1].t >= lookback {
+				continue
+			}
 		}
 		out = append(out, s)
 	}
@@ -218,7 +221,7 @@ func differences(got, truth map[string][]sample, mint, maxt int64) string {
 	var b strings.Builder
 	for name, all := range truth {
 		want := within(all, mint, maxt)
-		if !slices.EqualFunc(got[name], want, sample.is) {
+		if !slices.EqualFunc(within(got[name], mint, maxt), want, sample.is) {
 			fmt.Fprintf(&b, "%s from %d to %d:\n got %v\nwant %v\n of %v\n", name, mint, maxt, got[name], want, all)
 		}
 	}
