@@ -57,6 +57,10 @@ type Config struct {
 	// before, per hour. More: hosts with many short-lived devices fit. Fewer:
 	// the same protection over time, since their names are kept as long as samples.
 	MaxNewSeries int `toml:"max_new_series"`
+	// MaxFeedSeries is how many series each source of single samples may have, such
+	// as a gateway or the results of rules. More: a larger one fits, for some 500
+	// bytes a series. Fewer: one gone mad takes less memory.
+	MaxFeedSeries int `toml:"max_feed_series"`
 	// MaxWorkers is how many workers may have state in memory. More: larger
 	// fleets. Fewer: less memory.
 	MaxWorkers int `toml:"max_workers"`
@@ -88,6 +92,7 @@ func DefaultConfig() Config {
 		JournalBytes:    2 * model.GiB,
 		MaxSeries:       20_000,
 		MaxNewSeries:    100_000,
+		MaxFeedSeries:   200_000,
 		MaxWorkers:      20_000,
 		SchemaBytes:     model.GiB,
 		MinFree:         256 * model.MiB,
@@ -117,6 +122,7 @@ func (c Config) Validate() error {
 		model.FieldAtLeast("journal_bytes", c.JournalBytes, 64*model.MiB),
 		model.FieldAtLeast("max_series", c.MaxSeries, 1),
 		model.FieldAtLeast("max_new_series", c.MaxNewSeries, max(1, c.MaxSeries), "max_series or more"),
+		model.FieldWithin("max_feed_series", c.MaxFeedSeries, 1, 10_000_000),
 		model.FieldAtLeast("max_workers", c.MaxWorkers, 1),
 		model.FieldAtLeast("schema_bytes", c.SchemaBytes, 4*model.MiB),
 		model.FieldAtLeast("query_bytes", c.QueryBytes, 4*model.MiB))

@@ -46,6 +46,7 @@ type Store struct {
 	ledger     *ledger.Ledger
 	head       *head.Head
 	queryable  storage.Queryable
+	feeds      feeds
 	figures    figures
 	elsewhere  func(number uint64) bool // volumes that are not in the set; nil: none
 

@@ -1,0 +1,49 @@
+// Package feed lets samples that come one by one into the store: results of rules, what a
+// gateway got, what another Prometheus wrote. They take the way of everybody's frames.
+//
+// A Feed is a storage.Appendable and acts as a worker whose id is made of its name. It has
+// no host: its series bring all labels, instance included.
+//
+//	Append, Append, ... Commit --> sheets --> frames --> Session --> head, journal
+//
+// # What is promised
+//
+//   - A commit is visible to queries when Commit has returned, and durable with the next
+//     group commit: Flush waits for it.
+//   - What cannot be taken is refused by Append, with an error that errors.Is understands,
+//     and counted: times (storage.ErrTooOldSample, storage.ErrOutOfBounds), one series too
+//     many (ErrTooManySeries), names (ErrInvalid), histograms (ErrHistogram). The rest of the
+//     commit goes on. If Commit fails nothing has been stored, but for one case: when the disk
+//     fails or the process dies in between, what is stored is stored, and may be sent again.
+//   - Every value comes back bit by bit. value.StaleNaN comes back as a staleness marker. One
+//     NaN cannot be stored, that of model.Ended: ErrInvalid.
+//   - Samples may come in any order within the retention. Of several samples of a series at
+//     one time the first counts. Append says storage.ErrDuplicateSampleForTimestamp when
+//     another value comes for the newest time of a series; for older times nobody is told.
+//   - Bounded: Options.MaxSeries. A series counts until it was silent for an hour and
+//     the feed is tidied.
+//
+// Exemplars and start timestamps are not stored, and not refused.
+//
+// # Sheets
+//
+// Series are put on sheets, which are parts (model.SparseCollector), and these into streams of
+// up to 512 series. A stream gets a row at each time for which it has a sample, and
+// model.Absent where it has none; so series that come together must be together. New series
+// go to a stream that has a row of the same time, if there is room, else to a fresh one.
+//
+// A part cannot change, and costs memory for as long as its samples are kept. So new series make a
+// sheet of their own, behind the others of the stream, and take along those before that are not
+// larger: a stream has few sheets, and a series is moved a few times in its life.
+//
+// Another commit with the same time, as each rule of a group makes one, adds to the row: the
+// frame holds what that time has so far, and differs from the one before by what is new. The
+// store puts rows of one time together.
+//
+// # Costs
+//
+// A commit that changes which series there are costs a schema: some 2 KiB of memory and as
+// much disk for as long as the samples are kept. A sample costs 2 to 10 bytes in the
+// journal and what a column takes in a block; one that is late costs the rest of its row as well
+// when it does not follow another that is as late.
+package feed
