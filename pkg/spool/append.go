@@ -95,6 +95,7 @@ func (s *Spool) putGap(r report, through uint64) {
 	if r.gap.Boot.IsZero() && r.gap.Cause == event.RoundSkipped {
 		r.gap.Boot = s.Boot()
 	}
+	s.unsure = true
 	payload := event.Append(nil, event.OfGap(r.gap))
 	// The error can only be that the spool is closed.
 	_, _ = s.put(item{kind: frame.KindEvent, loss: true, lost: r.seqs, through: through}, payload)

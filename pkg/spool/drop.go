@@ -89,16 +89,8 @@ func (s *Spool) drop(end uint64, cause event.Cause, text string) error {
 		return err
 	}
 	s.report(lost, cause, text, end-1)
-	s.mu.Lock()
-	waiting := len(s.pending.items) > 0
-	s.mu.Unlock()
-	if !lost.empty() {
-		if waiting {
-			return fmt.Errorf("the note of what is lost is not on disk: %w", durable.ErrDisk)
-		}
-		if err := s.sync(); err != nil {
-			return err
-		}
+	if err := s.secure(); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	for _, b := range s.boots {
@@ -125,6 +117,20 @@ func (s *Spool) drop(end uint64, cause event.Cause, text string) error {
 	s.pruneLocked()
 	s.mu.Unlock()
 	return s.records.DropThrough(end - 1)
+}
+
+// secure makes sure that what was told of losses is on disk, before what was lost goes.
+func (s *Spool) secure() error {
+	if !s.unsure {
+		return nil
+	}
+	s.mu.Lock()
+	waiting := len(s.pending.items) > 0 || !s.pending.losses.empty()
+	s.mu.Unlock()
+	if waiting {
+		return fmt.Errorf("the note of what is lost is not on disk: %w", durable.ErrDisk)
+	}
+	return s.sync()
 }
 
 // survey looks at the records of indexes from up to, not including, end, and at the

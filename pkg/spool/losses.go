@@ -122,6 +122,10 @@ func (l *losses) frames() (frames, samples uint64) {
 // guess is the text of gaps whose counts are not exact.
 const guess = "some of these the collector had, so the counts are estimated"
 
+// together is the text of gaps that were told one by one before, in events that were lost
+// themselves.
+const together = "put together of several"
+
 // report is a gap event, and which records it stands for.
 type report struct {
 	gap  event.Gap
@@ -170,6 +174,7 @@ func merged(told []toldGap, most int) (all []report) {
 			continue
 		}
 		g := &all[i].gap
+		g.Text = together
 		g.From, g.To = min(g.From, t.gap.From), max(g.To, t.gap.To)
 		if t.gap.FirstSeq > 0 {
 			g.FirstSeq, g.LastSeq = min(g.FirstSeq, t.gap.FirstSeq), max(g.LastSeq, t.gap.LastSeq)

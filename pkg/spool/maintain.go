@@ -162,6 +162,9 @@ func (s *Spool) trim() error {
 	if keep <= s.records.Oldest() {
 		return nil
 	}
+	if err := s.secure(); err != nil {
+		return err
+	}
 	if err := s.records.DropThrough(keep - 1); err != nil {
 		return err
 	}

@@ -71,6 +71,7 @@ type Spool struct {
 	buf     []byte // of an entry
 	raw     []byte // of a record
 	mark    syncMark
+	unsure  bool      // an event that tells of losses may not be on disk
 	retryAt time.Time // when the folder is to be opened again
 	told    string    // the error of the disk that the log was told of
 	begun   bool      // the first frame has come
@@ -223,5 +224,11 @@ func (s *Spool) sync() error {
 	if err := s.defs.log.Sync(); err != nil {
 		return err
 	}
-	return s.records.Sync()
+	if err := s.records.Sync(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsure = s.unsure && len(s.pending.items) > 0
+	return nil
 }
