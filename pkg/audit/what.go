@@ -28,6 +28,9 @@ const (
 	APITokenRevoke = "apitoken.revoke"
 	SecretReset    = "secret.reset" // the admin secret was made anew
 
+	SnapshotMake   = "snapshot.make"   // of everything that is stored
+	SnapshotImport = "snapshot.import" // what it has was taken over
+
 	// The steps of replacing the fleet's authority.
 	AuthorityPrepare = "authority.prepare"
 	AuthoritySwitch  = "authority.switch"
@@ -43,7 +46,7 @@ const (
 // Words returns all of them, in no particular order.
 func Words() []string {
 	return []string{FleetCreate, Enrol, EnrolPending, EnrolRefused, Approve, Reject, Revoke, Readmit, Forget, Rekey, Issue,
-		TokenCreate, TokenRevoke, Login, LoginFailed, Logout, UserSet, UserRemove, APITokenCreate, APITokenRevoke, SecretReset,
+		TokenCreate, TokenRevoke, Login, LoginFailed, Logout, UserSet, UserRemove, APITokenCreate, APITokenRevoke, SecretReset, SnapshotMake, SnapshotImport,
 		AuthorityPrepare, AuthoritySwitch, AuthorityDrop, AuthorityAbandon, Reload, ReloadFailed, Repaired}
 }
 

@@ -30,6 +30,7 @@ func Spec() daemon.Spec[Config] {
 		Default:     DefaultConfig,
 		LogConfig:   func(c Config) daemon.LogConfig { return c.Log },
 		Run:         Run,
+		Verbs:       verbs(),
 		Unit: daemon.Unit{User: "cloudless-collectord", OpenFiles: 65536,
 			After: []string{model.DaemonCoordinator + ".service"}},
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/api/people"
 	"github.com/cloudless-fleet/cloudless/pkg/api/query"
 	"github.com/cloudless-fleet/cloudless/pkg/api/reply"
+	"github.com/cloudless-fleet/cloudless/pkg/api/snapshots"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/local"
 )
 
@@ -67,6 +68,7 @@ func (c *collector) handler(queries *query.API, rows fleet.Source) http.Handler 
 	queries.Register(mux, wrap)
 	fleet.New(rows, c.now).WithGaps(gapRows{c.store.Ledger(), rows, c.now}).Register(mux, wrap)
 	admin.New(admin.Forward(c.clients.admin), access.Administrator, component(c.log, "admin")).Register(mux, api.PrefixAdminCollector, wrap)
+	snapshots.New(snapshotShelf{c.store}, c.audit, component(c.log, "snapshots")).Register(mux, wrap)
 	people.New(people.Deps{Directory: c.people, Audit: c.audit, Identity: c.identity, Logger: component(c.log, "people"), Now: c.now}).Register(mux, wrap)
 	mux.Handle("/", wrap("none", http.HandlerFunc(nowhere)))
 	return mux

@@ -56,6 +56,10 @@ func sections() []section {
 			{"fleet", "", "show the fleet: name, authorities, counts, admin secret", (*command).fleet},
 			{"audit", "", "show who did what, from where", (*command).audit},
 		}},
+		{"Keep", []verb{
+			{"backup", "", "make a snapshot of everything that is stored", (*command).backup},
+			{"backup import", "NAME", "take over what a snapshot has that is not stored", (*command).backupImport},
+		}},
 		{"Let machines in", []verb{
 			{"token create", "", "make a join token, by which machines join unattended", (*command).tokenCreate},
 			{"token list", "", "list the join tokens, without their secrets", (*command).tokenList},

@@ -41,10 +41,12 @@ type Imported struct {
 //
 // The snapshot is checked first: the error is a *snapshot.Damage that names the file, and
 // nothing was taken over then. Other errors wrap snapshot.ErrNone, durable.ErrFull,
-// durable.ErrDisk or ErrClosed, are a *Refusal while the disk is full, or that of ctx;
+// durable.ErrDisk, ErrBusy or ErrClosed, are a *Refusal while the disk is full, or that of ctx;
 // volumes that were taken over by then stay, and the next try goes on behind them.
 func (s *Store) Import(ctx context.Context, dir string) (_ Imported, err error) {
-	s.importing.Lock()
+	if !s.importing.TryLock() {
+		return Imported{}, fmt.Errorf("store: import: %w", ErrBusy)
+	}
 	defer s.importing.Unlock()
 	defer func() {
 		if err != nil {

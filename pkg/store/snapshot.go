@@ -10,8 +10,12 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/store/snapshot"
 )
 
-// ErrClosed says that the store was closed.
-var ErrClosed = errors.New("the store is closed")
+var (
+	// ErrClosed says that the store was closed.
+	ErrClosed = errors.New("the store is closed")
+	// ErrBusy says that another snapshot is being made, or another import is under way.
+	ErrBusy = errors.New("another one is under way")
+)
 
 // Snapshot is a store's state in a folder: what the store had when it was made.
 type Snapshot struct {
@@ -29,12 +33,14 @@ type Snapshot struct {
 //
 // Sealed data is linked where the folder is on the store's disk, and copied elsewhere. All
 // files are read once for their checksums, at the disk's speed; passes and retention
-// wait only while files are linked or copied. One snapshot is made at a time.
+// wait only while files are linked or copied.
 //
-// The error wraps snapshot.ErrExists, durable.ErrFull, durable.ErrDisk or ErrClosed, or is
-// that of ctx; then nothing is left.
+// The error wraps snapshot.ErrExists, durable.ErrFull, durable.ErrDisk, ErrBusy or
+// ErrClosed, or is that of ctx; then nothing is left.
 func (s *Store) Snapshot(ctx context.Context, dir string) (Snapshot, error) {
-	s.saving.Lock()
+	if !s.saving.TryLock() {
+		return Snapshot{}, fmt.Errorf("store: snapshot: %w", ErrBusy)
+	}
 	defer s.saving.Unlock()
 	started := time.Now()
 	made, err := snapshot.Create(ctx, s.deps.FS, dir, s.saveTo)

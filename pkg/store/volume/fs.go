@@ -24,6 +24,9 @@ type FS interface {
 // OS returns the file system of the operating system.
 func OS() FS { return osFS{durable.OS()} }
 
+// ReadOnly is OS for folders that must not, or cannot, be written to.
+func ReadOnly() FS { return osFS{durable.ReadOnly()} }
+
 type osFS struct{ durable.FS }
 
 func (osFS) Link(from, to string) error { return os.Link(from, to) }
