@@ -134,6 +134,10 @@ func (s *Spool) put(it item, payload []byte) (uint64, error) {
 	}
 	s.mu.Lock()
 	b := s.cur
+	if it.kind == frame.KindFrame && !it.header.Key && b.lanes[it.stream].key == 0 { // what made room took its key frame
+		s.mu.Unlock()
+		return 0, fmt.Errorf("append frame of stream %d: %w", it.stream, ErrKeyNeeded)
+	}
 	it.seq = b.next
 	s.raw = frame.AppendRecord(s.raw[:0], frame.Record{Seq: it.seq, Kind: it.kind, Stream: it.stream, Payload: payload})
 	it.raw = s.raw

@@ -63,7 +63,9 @@ type chunk struct {
 
 type laneMark struct {
 	stream    model.StreamID
+	sinceKey  uint32
 	key, last uint64
+	at        model.Millis
 }
 
 func newBoot(number uint32, s start) *boot {
@@ -112,7 +114,7 @@ func (b *boot) chunk(r record) chunk {
 		c.at = r.header.At
 	}
 	for stream, l := range b.lanes {
-		c.lanes = append(c.lanes, laneMark{stream, l.key, l.last})
+		c.lanes = append(c.lanes, laneMark{stream, l.sinceKey, l.key, l.last, l.at})
 	}
 	return c
 }

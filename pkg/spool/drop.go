@@ -232,11 +232,11 @@ func (s *Spool) trust(v *survey, from uint64) {
 			continue
 		}
 		for _, m := range b.chunks[b.chunkOf(seq)].lanes {
-			state := settled
-			if _, index, ok := b.logged(m.key); ok && m.key > 0 && index < from && !b.lost.has(m.last) {
-				state = trusted
+			c := chain{state: settled, seq: m.last, at: m.at, sinceKey: m.sinceKey}
+			if first, _, ok := b.logged(m.key); ok && m.key > 0 && first == m.key && !b.lost.has(m.last) {
+				c.state = linked
 			}
-			v.chains[chainOf{b.number, m.stream}] = chain{state: state}
+			v.chains[chainOf{b.number, m.stream}] = c
 		}
 	}
 }
@@ -253,7 +253,7 @@ func (s *Spool) cut(v *survey, open map[chainOf]bool, dropping bool) {
 		for stream, l := range b.lanes {
 			at := chainOf{number, stream}
 			c, begun := v.chains[at]
-			if dropping && c.state >= trusted {
+			if dropping && c.state == linked {
 				c.state = broken
 				v.chains[at] = c
 			}

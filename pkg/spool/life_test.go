@@ -272,7 +272,9 @@ func (l *life) end() {
 	l.findReports()
 	boot, before := l.spool.Boot(), l.spool
 	l.dump("end")
-	for _, b := range l.spool.boots { l.tell("%d has %v", b.number, b.mentions) }
+	for _, b := range l.spool.boots {
+		l.tell("%d has %v", b.number, b.mentions)
+	}
 	l.vague[boot] = l.faulty || l.spool.records == nil || len(l.spool.pending.items) > 0 || !l.spool.pending.losses.empty()
 	switch n := l.random.IntN(3); {
 	case n == 0:
@@ -298,7 +300,9 @@ func (l *life) end() {
 	}
 	l.begin()
 	l.dump("begun")
-	for _, b := range l.spool.boots { l.tell("%d has %v", b.number, b.mentions) }
+	for _, b := range l.spool.boots {
+		l.tell("%d has %v", b.number, b.mentions)
+	}
 	l.excuse(boot, before, power, ended)
 }
 

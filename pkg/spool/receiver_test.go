@@ -46,6 +46,7 @@ type link struct {
 	latest   uint64
 	decoders map[model.StreamID]*frame.Decoder
 	ended    bool
+	took     []string
 }
 
 // connect begins a connection with fresh decoders, behind what is stored of the
@@ -125,8 +126,9 @@ func (l *link) take(raw []byte, upTo uint64) {
 			fail("record %d after %d, want up to %d", r.Seq, l.latest, upTo)
 		}
 		l.latest = r.Seq
+		l.took = append(l.took, fmt.Sprintf("%d %v %d", r.Seq, r.Kind, r.Stream))
 		if err := l.decode(r); err != nil {
-			fail("record %d (%v of stream %d) of boot %v: %v", r.Seq, r.Kind, r.Stream, l.stretch.Boot(), err)
+			fail("record %d (%v of stream %d) of boot %v: %v\nbefore: %v", r.Seq, r.Kind, r.Stream, l.stretch.Boot(), err, l.took)
 		}
 		raw = raw[n:]
 	}

@@ -52,7 +52,6 @@ type chainState uint8
 const (
 	broken  chainState = iota // the next frame has to be a key frame; others are lost
 	settled                   // so it is, but the collector has the others: their key frame left the log for that
-	trusted                   // the next frame fits: the survey began within a group that is whole
 	linked                    // the next frame has to be the successor
 )
 
@@ -166,12 +165,10 @@ func (v *survey) follow(b *boot, r record) (orphan, known bool) {
 		c.state = settled
 	case !begun, c.state == settled && a.damaged, c.state == linked && (r.header.SinceKey != c.sinceKey+1 || r.header.Base != c.at):
 		c.state = broken
-	case c.state == trusted:
-		c.state = linked
 	}
 	c.seq, c.at, c.sinceKey = r.seq, r.header.At, r.header.SinceKey
 	v.chains[at] = c
-	return c.state < trusted, c.state == settled
+	return c.state != linked, c.state == settled
 }
 
 // gapIn returns the gap that an event record tells of.
