@@ -159,7 +159,7 @@ func (b *Builder) End(at model.Millis) error {
 	}
 	if b.open.rows == 0 {
 		// The schema enters with the first row that has parts.
-		b.former, b.entered = b.former[:0], false
+		b.entered = false
 	}
 	m := b.moment(at)
 	for _, t := range b.opened {

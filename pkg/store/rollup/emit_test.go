@@ -137,6 +137,58 @@ func TestResetsOfWholeNumbersAreExactHoweverManyThereAre(t *testing.T) {
 	}
 }
 
+func TestManyResetsBelowZeroAreExactOrLeftToRawSamples(t *testing.T) {
+	const start = 1_700_000_040_000
+	var e Emitter
+	p := Plan{Tier: Minute, Use: UseRate, Range: 120_000, First: start + 120_000, Last: start + 120_000}
+	exacts := 0
+	for length := 2; length <= 7; length++ {
+		each([]float64{0, -1, -2}, length, func(v []float64) {
+			var times []int64
+			for i := range v {
+				times = append(times, start+int64(i+1)*8000)
+			}
+			et, ev, exact := e.Emit(nil, nil, &p, Fold(nil, Minute, times, v))
+			got, _ := rateOf(start, start+120_000, et, ev, true)
+			want, _ := rateOf(start, start+120_000, times, v, true)
+			if exact && !same(got, want) {
+				t.Fatalf("%v: %v: got %v, want %v", v, ev, got, want)
+			}
+			if exact {
+				exacts++
+			}
+		})
+	}
+	if exacts < 1000 {
+		t.Errorf("%d exact", exacts)
+	}
+}
+
+func TestSumsBeyondWhatIsExactAreLeftToRawSamples(t *testing.T) {
+	const start, big = 1_700_000_040_000, 1 << 52
+	list := Fold(nil, Minute, []int64{start + 1, start + 2}, []float64{big, big - 1})
+	if !list[0].Whole {
+		t.Errorf("got %+v, want whole", list[0])
+	}
+	list[0].Add(Fold(nil, Minute, []int64{start + 3}, []float64{big})[0])
+	if list[0].Whole {
+		t.Errorf("got %+v, want not whole", list[0])
+	}
+	// Each bucket's sums are exact, but not what the engine adds up of them.
+	var times []int64
+	var values []float64
+	for i := range 5 {
+		for j, v := range []float64{big / 4, 5, big / 4, 5} {
+			times, values = append(times, start+int64(i)*60_000+int64(j+1)*10_000), append(values, v+float64(i))
+		}
+	}
+	var e Emitter
+	p := Plan{Tier: Minute, Use: UseRate, Range: 300_000, First: start + 300_000, Last: start + 300_000}
+	if _, _, exact := e.Emit(nil, nil, &p, Fold(nil, Minute, times, values)); exact {
+		t.Error("ten eighths of what can be exact are exact")
+	}
+}
+
 func TestFilledBucketsHaveTheSameCountSumAndExtremes(t *testing.T) {
 	const start = 1_700_000_040_000
 	var e Emitter

@@ -157,17 +157,11 @@ func (s *state) begin(v float64, row, at int32) {
 // sample takes in a sample that differs from the one before. Those that are alike are counted
 // by settle.
 func (s *state) sample(v float64, row int32) {
-	switch {
-	case v > s.last: // no reset, and not the lowest
+	if v > s.last { // no reset, and not the lowest; last is a number, so min and max are
 		if v > s.max {
 			s.max = v
-		} else if s.max != s.max {
-			s.max = v
 		}
-		if s.min != s.min {
-			s.min = v
-		}
-	default:
+	} else {
 		if v < s.last {
 			s.reset(s.last)
 		}
