@@ -76,9 +76,7 @@ func (p *Pass) detach(w *worker) error {
 		}
 	}
 	for _, b := range w.sortedBoots() {
-		if b.coverage.Len() == 0 {
-			continue
-		}
+		// Also of a boot of which nothing was received: see replay.coverage.
 		if _, err := j.Coverage(w.coverageOf(b)); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/store/coverage"
 	"github.com/cloudless-fleet/cloudless/pkg/store/journal"
 	"github.com/cloudless-fleet/cloudless/pkg/store/schemas"
 )
@@ -86,7 +87,7 @@ func (h *Head) Replay(index uint64, e journal.Entry, hasVolume func(volume uint6
 	case journal.KindCoverage:
 		r.coverage(h, e)
 	case journal.KindEnd:
-		if source := h.deps.Dictionary.Source(e.Source); source != nil {
+		if source := r.source(h, e); source != nil {
 			if w := h.peek(source.Worker()); w != nil {
 				w.endLanes(source, index, e.At)
 			}
@@ -121,14 +122,14 @@ func (r *replay) workerOf(h *Head, id model.WorkerID) *worker {
 
 func (r *replay) session(h *Head, e journal.Entry) {
 	r.highest = max(r.highest, e.Session)
-	source := h.deps.Dictionary.Source(e.Source)
+	source := r.source(h, e)
+	w := r.workerOf(h, e.Worker)
+	b := w.bootOf(e.Boot)
 	if source == nil || source.Worker() != e.Worker {
 		delete(r.sessions, e.Session)
 		r.last = nil
-		return // nothing of it can be placed
+		return // nothing of it can be placed; that nothing was received is known
 	}
-	w := r.workerOf(h, e.Worker)
-	b := w.bootOf(e.Boot)
 	if !e.Backfill {
 		w.source = source
 		w.follow(e.Boot)
@@ -142,11 +143,25 @@ func (r *replay) session(h *Head, e journal.Entry) {
 	r.last = nil
 }
 
+// source returns the source of a record, nil when it is not known: its own record was lost. Its
+// number is not used for another one then, which would inherit what the journal says.
+func (r *replay) source(h *Head, e journal.Entry) *schemas.Source {
+	source := h.deps.Dictionary.Source(e.Source)
+	if source == nil {
+		h.deps.Dictionary.Reserve(e.Source)
+	}
+	return source
+}
+
+// coverage takes what was known when the record was written in place of what the records
+// before it make. Those that nobody could place then, for want of names that came later, did
+// not count as received, and are in no volume.
 func (r *replay) coverage(h *Head, e journal.Entry) {
 	b := r.workerOf(h, e.Worker).bootOf(e.Boot)
 	if heard := time.UnixMilli(int64(e.Heard)); heard.After(b.heard) || b.coverage.Len() == 0 {
 		b.heard = heard
 	}
+	b.coverage = coverage.Set{}
 	for _, i := range e.Intervals {
 		_ = b.coverage.Add(i.From, i.To)
 	}
@@ -310,7 +325,7 @@ func (r *replay) state(h *Head, e journal.Entry) (*schema, model.Millis) {
 
 // seal drops what is in a volume.
 func (r *replay) seal(h *Head, e journal.Entry, hasVolume func(uint64) bool) {
-	source := h.deps.Dictionary.Source(e.Source)
+	source := r.source(h, e)
 	if source == nil {
 		return
 	}

@@ -10,6 +10,14 @@ func (d *Dictionary) Source(number uint32) *Source {
 	return d.numbers[number]
 }
 
+// Reserve makes all numbers up to and including number count as given out: there may be
+// records elsewhere of sources that are forgotten, or whose own record was lost.
+func (d *Dictionary) Reserve(number uint32) {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	d.last = max(d.last, number)
+}
+
 // Until is the time of the last frame of a source's stream that is known of; false if
 // none is.
 func (d *Dictionary) Until(s *Source, stream model.StreamID) (at model.Millis, known bool) {
