@@ -188,6 +188,13 @@ func (s *Spool) write(it item) error {
 	if err != nil {
 		return err
 	}
+	if len(it.lost) > 0 {
+		// Before anybody sees it: what was told, and forgotten in a power cut, would be
+		// told again. If it fails, it is tried again before what is lost goes.
+		if err := s.records.Sync(); err != nil {
+			s.trouble("sync", err)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cur.place(it.seq, index)

@@ -47,9 +47,7 @@ func (s *Spool) attach() error {
 		lost.add(f.boot, f.from, f.to, f.frames, f.samples, f.at, f.until)
 	}
 	s.mu.Unlock()
-	if err := s.reportDamage(&lost); err != nil {
-		return err
-	}
+	s.report(&lost, event.SpoolDamaged, "", 0)
 	s.tellFormer(w)
 	return nil
 }

@@ -56,6 +56,7 @@ func (st *Stretch) context(after uint64, known func(frame.PartID) bool, frames [
 // group is the open group of a stream on the way to a record.
 type group struct {
 	chain  chain
+	schema frame.SchemaID
 	frames []encoded
 }
 
@@ -91,7 +92,7 @@ func (st *Stretch) openGroups(after uint64) (frames []encoded, damage *durable.D
 		if g.chain.state != linked || st.boot != s.cur && (l == nil || l.last <= after) {
 			continue // it is not whole, or nothing follows
 		}
-		if _, since, _ := st.boot.schemaAt(stream, after); since > g.frames[0].seq || st.boot.lost.has(g.frames[len(g.frames)-1].seq) {
+		if schema, since, _ := st.boot.schemaAt(stream, after); schema != g.schema || since > g.frames[0].seq || st.boot.lost.has(g.frames[len(g.frames)-1].seq) {
 			continue // the stream goes on with a key frame
 		}
 		frames = append(frames, g.frames...)
@@ -102,7 +103,7 @@ func (st *Stretch) openGroups(after uint64) (frames []encoded, damage *durable.D
 func (g *group) take(seq uint64, h frame.Header, raw []byte) {
 	switch {
 	case h.Key:
-		g.frames, g.chain.state = nil, linked
+		g.frames, g.schema, g.chain.state = nil, h.Schema, linked
 	case g.chain.state != linked || h.SinceKey != g.chain.sinceKey+1 || h.Base != g.chain.at:
 		g.frames, g.chain.state = nil, broken
 		return

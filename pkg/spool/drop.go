@@ -341,19 +341,7 @@ func (s *Spool) damaged(r durable.Range, why error) error {
 	}
 	s.wakeLocked()
 	s.mu.Unlock()
-	return s.reportDamage(lost)
-}
-
-// reportDamage tells of losses and syncs that at once: whoever finds the damage again
-// has to find that it was told.
-func (s *Spool) reportDamage(lost *losses) error {
-	if lost.empty() {
-		return nil
-	}
 	s.report(lost, event.SpoolDamaged, "", 0)
-	if err := s.sync(); err != nil {
-		s.trouble("sync", err)
-	}
 	return nil
 }
 

@@ -213,6 +213,7 @@ func (l *life) step(i int) {
 		l.drop()
 	case n < 925:
 		l.now = l.now.Add(time.Duration(l.random.IntN(600)) * time.Second)
+		l.spool.tend()
 	case n < 935 && i > 50:
 		l.end()
 	case n < 950:
@@ -287,6 +288,9 @@ func (l *life) end() {
 		l.tell("killed")
 	default:
 		l.tell("power cut")
+		if l.spool.unsure {
+			l.doubt()
+		}
 		l.disk = l.disk.Cut(l.random.Uint64())
 		l.disk.SetClock(func() time.Time { return l.now })
 		l.faulty = false
@@ -296,7 +300,10 @@ func (l *life) end() {
 	power, ended := l.story[len(l.story)-1] == "power cut", l.now
 	l.now = l.now.Add(time.Duration(l.random.IntN(20)) * time.Second)
 	if l.damage && l.random.IntN(3) == 0 {
-		power = l.flip(0) || power // the end of a log that is damaged looks like that
+		if l.flip(0) { // the end of a log that is damaged looks like a power cut
+			power = true
+			l.doubt()
+		}
 	}
 	l.begin()
 	l.dump("begun")
@@ -304,6 +311,15 @@ func (l *life) end() {
 		l.tell("%d has %v", b.number, b.mentions)
 	}
 	l.excuse(boot, before, power, ended)
+}
+
+// doubt notes that what was told of losses so far may have been told, and be forgotten.
+func (l *life) doubt() {
+	for b := range l.known {
+		if len(b.lost) > 0 {
+			l.vague[b.start.id] = true
+		}
+	}
 }
 
 // excuse works out which frames of the former process were never on disk, and whether
