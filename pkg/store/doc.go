@@ -37,6 +37,7 @@
 //	schemas/   names and labels of series, and when streams had them: package schemas
 //	volumes/   sealed rows and rollups: packages volume, block, rollup
 //	gaps/      the ledger of what is missing: package ledger
+//	snapshots/ what Snapshot has made by name, unless Config.Snapshots says where: package snapshot
 //
 // docs/formats has a page for each.
 package store
