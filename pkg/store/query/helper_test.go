@@ -22,6 +22,39 @@ type stored struct {
 	values []float64 // of all parts
 }
 
+func (r stored) isSparse() bool { return len(r.parts) > 0 && r.parts[0].IsSparse() }
+
+// behind is what counts of a row when another of the same time was stored before, or none.
+func (r stored) behind(before stored) stored {
+	switch {
+	case before.at == 0:
+		return r
+	case !r.isSparse() || !before.isSparse():
+		return before
+	}
+	both := stored{r.at, slices.Clone(before.parts), slices.Clone(before.values)}
+	from := 0
+	for _, p := range r.parts {
+		own := r.values[from : from+p.Columns()]
+		from += p.Columns()
+		into := 0
+		k := slices.Index(both.parts, p)
+		if k < 0 {
+			both.parts, both.values = append(both.parts, p), append(both.values, own...)
+			continue
+		}
+		for _, q := range both.parts[:k] {
+			into += q.Columns()
+		}
+		for i, v := range own {
+			if model.IsAbsent(both.values[into+i]) {
+				both.values[into+i] = v
+			}
+		}
+	}
+	return both
+}
+
 // column returns the row's value of a column of a part.
 func (r stored) column(part frame.PartID, column int) (v float64, has bool) {
 	at := 0
@@ -316,9 +349,7 @@ func (w *world) store(lane laneID, as form, rows ...stored) {
 			w.lanes[lane] = rowsOf{}
 			w.order = append(w.order, lane)
 		}
-		if _, twice := w.lanes[lane][r.at]; !twice {
-			w.lanes[lane][r.at] = r
-		}
+		w.lanes[lane][r.at] = r.behind(w.lanes[lane][r.at])
 	}
 	if as == inBlock {
 		w.pieces[lane] = append(w.pieces[lane], seal(w.tb, lane.source.Worker(), lane.stream, rows, w.rank)...)

@@ -60,12 +60,12 @@ func (w *world) truth(lookback int64) map[string][]sample {
 	})
 	all := map[string][]sample{}
 	for name := range series {
-		var in [][]sample // of each lane, absent included
+		var in []history
 		times := map[int64]bool{}
 		for _, l := range lanes {
-			var own []sample
+			var own history
 			for _, r := range l.rows {
-				own = append(own, sample{int64(r.at), known.valueOf(l.id.source, r, name)})
+				own.add(r, known.valueOf(l.id.source, r, name))
 				times[int64(r.at)] = true
 			}
 			in = append(in, own)
@@ -75,34 +75,62 @@ func (w *world) truth(lookback int64) map[string][]sample {
 	return all
 }
 
+// history is a series in a lane: absent is an end.
+type history struct {
+	samples []sample
+	sparse  bool
+}
+
+func (h *history) add(r stored, v float64) {
+	if r.isSparse() {
+		h.sparse = true
+		if model.IsAbsent(v) {
+			return
+		}
+		if model.IsEnded(v) {
+			v = model.Absent()
+		}
+	} else if h.sparse {
+		return // ends nothing
+	}
+	h.samples = append(h.samples, sample{int64(r.at), v})
+}
+
+// at returns the lane's last row at or before a time, and the one before that.
+func (h *history) at(t int64) (now, before sample) {
+	none := sample{math.MinInt64, model.Absent()}
+	now, before = none, none
+	for _, s := range h.samples {
+		if s.t <= t {
+			now, before = s, now
+		}
+	}
+	return now, before
+}
+
 // merged merges the lanes of one series, of which the first counts most.
-func merged(in [][]sample, times map[int64]bool, lookback int64) (out []sample) {
+func merged(in []history, times map[int64]bool, lookback int64) (out []sample) {
 	var order []int64
 	for t := range times {
 		order = append(order, t)
 	}
 	slices.Sort(order)
-	// at returns the lane's last row at or before a time, and the one before that.
-	at := func(own []sample, t int64) (now, before sample) {
-		none := sample{math.MinInt64, model.Absent()}
-		now, before = none, none
-		for _, s := range own {
-			if s.t <= t {
-				now, before = s, now
-			}
-		}
-		return now, before
-	}
+	told := int64(math.MinInt64) // when a sparse part told the end
 	for _, t := range order {
 		value, ended, live := model.Absent(), false, false
 		for _, own := range in {
-			now, before := at(own, t)
+			if now, _ := own.at(t); own.sparse && now.t == t && model.IsAbsent(now.v) {
+				told, ended = t, true
+			}
+		}
+		for _, own := range in {
+			now, before := own.at(t)
 			switch {
 			case now.t == t && !model.IsAbsent(now.v) && model.IsAbsent(value):
 				value = now.v
 			case now.t == t && model.IsAbsent(now.v):
-				ended = ended || !model.IsAbsent(before.v) && t-before.t < lookback
-			case !model.IsAbsent(now.v) && t-now.t < lookback:
+				ended = ended || !model.IsAbsent(before.v) && t-before.t < lookback && !(own.sparse && told > before.t)
+			case !model.IsAbsent(now.v) && t-now.t < lookback && !(own.sparse && told > now.t):
 				live = true
 			}
 		}

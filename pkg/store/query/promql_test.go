@@ -59,7 +59,7 @@ func oracle(tb testing.TB, truth map[string][]sample) *tsdb.DB {
 func expressions(c chooser) (all []string) {
 	selectors := []string{
 		`reads`, `reads{device="a"}`, `reads{device=~"b|c"}`, `free`, `busy{instance="host0"}`, `temperature`,
-		`{__name__=~".+"}`, `{job="node",device!=""}`, `reads{instance!~"host1"}`, `{__name__=~"reads|busy",device=~"a|0"}`,
+		`{__name__=~".+"}`, `{job="node",device!=""}`, `reads{instance!~"host1"}`, `{__name__=~"reads|busy",device=~"a|0"}`, `result`,
 	}
 	selector := func() string { return selectors[c.IntN(len(selectors))] }
 	duration := func() string { return fmt.Sprintf("%ds", 1+c.IntN(300)) }

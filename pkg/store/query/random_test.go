@@ -60,13 +60,26 @@ func catalog(w *world) (parts []*schemas.Part) {
 	return parts
 }
 
+// sheets are sparse parts. Their series are in other lanes, not in other parts.
+func sheets(w *world) (parts []*schemas.Part) {
+	for _, names := range [][]string{{"0", "1"}, {"2"}} {
+		f := model.Family{Name: "result"}
+		for _, n := range names {
+			f.Series = append(f.Series, model.Labels{{Name: "device", Value: n}})
+		}
+		parts = append(parts, w.part(model.Part{Collector: model.SparseCollector, Families: []model.Family{f}}))
+	}
+	return parts
+}
+
 // gen makes random rows.
 type gen struct {
 	chooser
 	w     *world
-	parts []*schemas.Part
-	spans []model.Millis // steps between rows
-	only  form           // of all pieces, when it is not 0
+	parts []*schemas.Part // of usual lanes
+	sheet []*schemas.Part // of sparse ones; nil for none
+	spans []model.Millis  // steps between rows
+	only  form            // of all pieces, when it is not 0
 }
 
 func (g *gen) value() float64 {
@@ -98,8 +111,20 @@ func (g *gen) schema() (parts []*schemas.Part) {
 	return parts
 }
 
+// sheets chooses sparse parts.
+func (g *gen) sheets() []*schemas.Part {
+	switch g.IntN(4) {
+	case 0:
+		return g.sheet[:1]
+	case 1:
+		return g.sheet[1:]
+	}
+	return g.sheet
+}
+
 // lane stores some pieces: each begins about where another began or ended.
 func (g *gen) lane(id laneID) {
+	sparse := g.sheet != nil && g.IntN(4) == 0
 	at := model.Millis(start + 1000*g.IntN(300))
 	for range 1 + g.IntN(4) {
 		if g.IntN(3) == 0 {
@@ -107,15 +132,23 @@ func (g *gen) lane(id laneID) {
 		}
 		step := g.spans[g.IntN(len(g.spans))]
 		var rows []stored
-		parts := g.schema()
+		schema := g.schema
+		if sparse {
+			schema = g.sheets
+		}
+		parts := schema()
 		for range 1 + g.IntN(12) {
 			if g.IntN(4) == 0 {
-				parts = g.schema()
+				parts = schema()
 			}
 			r := stored{at: at, parts: parts}
 			for _, p := range parts {
 				for range p.Columns() {
-					r.values = append(r.values, g.value())
+					v := g.value()
+					if sparse && g.IntN(2) == 0 {
+						v = []float64{model.Absent(), model.Ended()}[g.IntN(2)]
+					}
+					r.values = append(r.values, v)
 				}
 			}
 			rows = append(rows, r)
@@ -135,7 +168,7 @@ func (g *gen) lane(id laneID) {
 // randomWorld makes a world of a few lanes, some of which share series.
 func randomWorld(tb testing.TB, c chooser) *world {
 	w := newWorld(tb)
-	g := &gen{chooser: c, w: w, parts: catalog(w), spans: []model.Millis{1000, 5000, 15000, 60000}}
+	g := &gen{chooser: c, w: w, parts: catalog(w), sheet: sheets(w), spans: []model.Millis{1000, 5000, 15000, 60000}}
 	hosts := 1 + g.IntN(3)
 	for h := range hosts {
 		for copies := range 1 + g.IntN(2)*g.IntN(2) { // a cloned disk: another worker, the same labels
