@@ -3,6 +3,7 @@ package sampler
 import (
 	"testing"
 
+	"github.com/cloudless-fleet/cloudless/pkg/event"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/kernel"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -11,10 +12,12 @@ import (
 // nowhere is an output that keeps nothing.
 type nowhere struct{ seq uint64 }
 
-func (o *nowhere) Append(frame.Kind, model.StreamID, bool, []byte) (uint64, error) {
+func (o *nowhere) Append(frame.Kind, model.StreamID, bool, []byte, int) (uint64, error) {
 	o.seq++
 	return o.seq, nil
 }
+
+func (o *nowhere) Gap(event.Gap) {}
 
 // A round that finds the devices of the last one must not allocate, in any
 // collector: garbage would be most of an agent's cost.

@@ -41,19 +41,36 @@ func (r *recorder) restart() {
 	r.schema = nil
 }
 
-// record appends one round. When the output refuses a record, the round is
-// lost, and the next one begins with its schema and a key frame: a delta
-// against a frame that nobody has would be worthless.
-func (r *recorder) record(at model.Millis, schema *schema, row []float64) error {
-	if r.schema != schema {
-		if err := r.define(schema); err != nil {
-			return err
+// record appends one round, of which so many values are there. An output that
+// refuses it may lack the frame before it, or definitions that it has dropped as
+// nobody used them: it is given the round once more, as a key frame, and then with
+// all that goes before. When it refuses that, too, the round is lost.
+func (r *recorder) record(at model.Millis, schema *schema, row []float64, samples int) (err error) {
+	if r.schema == schema {
+		if err = r.frame(at, row, samples); err != nil {
+			r.encoder.Restart()
+			err = r.frame(at, row, samples)
+		}
+		if err == nil {
+			return nil
 		}
 	}
+	for range 2 {
+		if err = r.define(schema); err == nil {
+			err = r.frame(at, row, samples)
+		}
+		if err == nil {
+			return nil
+		}
+		r.restart()
+	}
+	return err
+}
+
+func (r *recorder) frame(at model.Millis, row []float64, samples int) error {
 	var key bool
 	r.buffer, key = r.encoder.Append(r.buffer[:0], at, row)
-	if _, err := r.out.Append(frame.KindFrame, r.stream, key, r.buffer); err != nil {
-		r.schema = nil
+	if _, err := r.out.Append(frame.KindFrame, r.stream, key, r.buffer, samples); err != nil {
 		return fmt.Errorf("append frame: %w", err)
 	}
 	r.totals.Frames++
@@ -77,17 +94,14 @@ func (r *recorder) define(schema *schema) (err error) {
 		if r.buffer, err = frame.AppendPart(r.buffer[:0], schema.parts[i]); err != nil {
 			return err
 		}
-		if _, err = r.out.Append(frame.KindPart, 0, false, r.buffer); err != nil {
+		if _, err = r.out.Append(frame.KindPart, 0, false, r.buffer, 0); err != nil {
 			return fmt.Errorf("append part of collector %q: %w", schema.parts[i].Collector, err)
 		}
 		r.sent[id] = struct{}{}
 		r.totals.Parts++
 	}
 	r.buffer = frame.AppendSchema(r.buffer[:0], frame.Schema{Parts: schema.ids})
-	if _, err = r.out.Append(frame.KindSchema, r.stream, false, r.buffer); err != nil {
-		// A bounded output may have dropped a part that nothing used until
-		// now: the next round gives it all of them again.
-		r.restart()
+	if _, err = r.out.Append(frame.KindSchema, r.stream, false, r.buffer, 0); err != nil {
 		return fmt.Errorf("append schema: %w", err)
 	}
 	r.totals.Schemas++

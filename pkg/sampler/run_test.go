@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/event"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/kernel"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -26,13 +27,14 @@ type receiver struct {
 	schema  []model.Part
 	rounds  []Snapshot
 	keys    []bool
+	gaps    []event.Gap
 }
 
 func newReceiver(t *testing.T) *receiver {
 	return &receiver{t: t, parts: map[frame.PartID]model.Part{}, schemas: map[frame.SchemaID]*frame.Layout{}}
 }
 
-func (r *receiver) Append(kind frame.Kind, stream model.StreamID, key bool, payload []byte) (uint64, error) {
+func (r *receiver) Append(kind frame.Kind, stream model.StreamID, key bool, payload []byte, samples int) (uint64, error) {
 	r.t.Helper()
 	if r.refuse != nil {
 		if err := r.refuse(kind); err != nil {
@@ -80,11 +82,16 @@ func (r *receiver) Append(kind frame.Kind, stream model.StreamID, key bool, payl
 		if header, err := frame.Peek(payload); err != nil || header.Key != key {
 			r.t.Errorf("frame %d: key is %v, told %v, %v", len(r.rounds), header.Key, key, err)
 		}
+		if there := present(r.decoder.Row()); there != samples {
+			r.t.Errorf("frame %d: told %d samples, there are %d", len(r.rounds), samples, there)
+		}
 		r.keys = append(r.keys, key)
 		r.rounds = append(r.rounds, Snapshot{At: r.decoder.At(), Parts: r.schema, Row: slices.Clone(r.decoder.Row())})
 	}
 	return uint64(len(r.kinds)), nil
 }
+
+func (r *receiver) Gap(gap event.Gap) { r.gaps = append(r.gaps, gap) }
 
 // runFor runs the sampler in a bubble for some virtual time, calling during
 // meanwhile.
@@ -203,7 +210,29 @@ func TestOutputThatRefuses(t *testing.T) {
 			if stats := s.Stats(); stats.OutputFails != 2 || stats.Frames != 2 {
 				t.Errorf("got %+v", stats)
 			}
+			want := event.Gap{Cause: event.SpoolFull, From: 1000, To: 1000, Frames: 1, Samples: uint64(present(out.rounds[0].Row))}
+			if len(out.gaps) != 2 || out.gaps[0].Cause != want.Cause || out.gaps[0].Frames != 1 || out.gaps[0].Samples != want.Samples || out.gaps[1].From-out.gaps[0].From != 1000 {
+				t.Errorf("told of gaps %+v, want two like %+v", out.gaps, want)
+			}
 		})
+	}
+}
+
+// An output that lacks what a delta frame needs gets the same round as a key frame.
+func TestARefusedDeltaFrameComesAgainAsAKeyFrame(t *testing.T) {
+	h := newTestHost(t).only("loadavg")
+	s := h.sampler()
+	out := newReceiver(t)
+	recorder := newRecorder(out, Stream, 60)
+	s.once(h.clock, recorder)
+	out.refuse = func(frame.Kind) error {
+		out.refuse = nil // once
+		return errors.New("key frame needed")
+	}
+	s.once(h.clock.Add(time.Second), recorder)
+	s.once(h.clock.Add(2*time.Second), recorder)
+	if !slices.Equal(out.keys, []bool{true, true, false}) || len(out.gaps) > 0 {
+		t.Errorf("key frames %v, gaps %v; want two of three, and none", out.keys, out.gaps)
 	}
 }
 
@@ -222,7 +251,8 @@ func TestRestartSendsDefinitionsAgain(t *testing.T) {
 	}
 }
 
-// An output that no longer has a part of the schema is given all of them again.
+// An output that no longer has a part of the schema is given all of them again, in the
+// same round.
 func TestOutputThatForgotAPart(t *testing.T) {
 	h := newTestHost(t).only("loadavg")
 	s := h.sampler()
@@ -238,7 +268,7 @@ func TestOutputThatForgotAPart(t *testing.T) {
 	s.once(h.clock, recorder)
 	s.once(h.clock.Add(time.Second), recorder)
 	p, c, f := frame.KindPart, frame.KindSchema, frame.KindFrame
-	if want := []frame.Kind{p, p, p, p, c, f}; !slices.Equal(out.kinds, want) {
+	if want := []frame.Kind{p, p, p, p, c, f, f}; !slices.Equal(out.kinds, want) {
 		t.Errorf("got records %v, want %v", out.kinds, want)
 	}
 }
@@ -293,6 +323,9 @@ func TestOverlappingRoundsAreSkipped(t *testing.T) {
 		out := newReceiver(t)
 		runFor(t, s, out, 10*time.Second, nil)
 		s.Close()
+		if len(out.gaps) != 1 || out.gaps[0].Cause != event.RoundSkipped || out.gaps[0].To-out.gaps[0].From != 3500 {
+			t.Errorf("told of gaps %+v, want the time of the round that was slow", out.gaps)
+		}
 		if stats := s.Stats(); stats.Skipped != 3 || stats.Rounds < 6 || stats.Rounds > 8 {
 			t.Errorf("got %d rounds, %d skipped, want about 7 and 3", stats.Rounds, stats.Skipped)
 		}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/event"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/kernel"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -17,11 +18,17 @@ import (
 // Stream is the stream that the sampler's frames belong to.
 const Stream model.StreamID = 1
 
-// Output takes the records of a worker, in order. Append is called by one
-// goroutine at a time and may block for as long as a disk takes; the payload is
-// the caller's again when it returns. A spool implements it.
+// Output takes the records of a worker, in order. Its methods are called by one
+// goroutine at a time and may block for as long as a disk takes. A spool implements
+// it.
 type Output interface {
-	Append(kind frame.Kind, stream model.StreamID, key bool, payload []byte) (seq uint64, err error)
+	// Append takes a record. key says of a frame whether it is a key frame, and
+	// samples how many values it has: columns that are not absent. The payload is
+	// the caller's again when it returns. When it refuses a delta frame, it is
+	// given the same round once more, as a key frame.
+	Append(kind frame.Kind, stream model.StreamID, key bool, payload []byte, samples int) (seq uint64, err error)
+	// Gap takes note of rounds that are in no record, and why.
+	Gap(event.Gap)
 }
 
 // Deps is what a sampler needs beside its configuration. All of it is optional.
@@ -112,8 +119,9 @@ func New(cfg Config, fs kernel.FS, deps Deps) (*Sampler, error) {
 }
 
 // Run samples until ctx ends, at once and then whenever a round is due, and
-// appends the records to out. A record that out refuses is counted and logged,
-// and the next frame is a key frame. It returns nil; it may be called again.
+// appends the records to out. Rounds that fell due while another was under way, and
+// rounds that out refuses, are counted and logged, and out is told of the gap. It
+// returns nil; it may be called again.
 func (s *Sampler) Run(ctx context.Context, out Output) error {
 	recorder := newRecorder(out, Stream, s.cfg.KeyEvery)
 	timer := time.NewTimer(0)
@@ -131,7 +139,11 @@ func (s *Sampler) Run(ctx context.Context, out Output) error {
 		}
 		s.once(began, recorder)
 		ended := s.now()
-		s.skip(s.schedule.missed(ended.Sub(began)))
+		if missed := s.schedule.missed(ended.Sub(began)); missed > 0 {
+			s.skip(missed)
+			out.Gap(event.Gap{Cause: event.RoundSkipped, From: model.Millis(began.UnixMilli()), To: model.Millis(ended.UnixMilli()),
+				Text: fmt.Sprintf("%d of them; one took %s", missed, ended.Sub(began).Round(time.Millisecond))})
+		}
 		due = s.schedule.after(ended, due)
 		timer.Reset(due.Sub(ended))
 	}
@@ -148,9 +160,11 @@ func (s *Sampler) once(at time.Time, recorder *recorder) {
 		recorder.restart()
 	}
 	before := recorder.totals
-	err := recorder.record(model.Millis(at.UnixMilli()), s.schema, s.row)
+	round, samples := model.Millis(at.UnixMilli()), present(s.row)
+	err := recorder.record(round, s.schema, s.row, samples)
 	if err != nil {
 		s.log.Warn("cannot record a round", "err", err)
+		recorder.out.Gap(event.Gap{Cause: event.SpoolFull, From: round, To: round, Frames: 1, Samples: uint64(samples), Text: err.Error()})
 	}
 	after := recorder.totals
 	s.public.Lock()
@@ -164,10 +178,17 @@ func (s *Sampler) once(at time.Time, recorder *recorder) {
 	}
 }
 
-func (s *Sampler) skip(rounds uint64) {
-	if rounds == 0 {
-		return
+// present counts the values of a row that are not absent.
+func present(row []float64) (n int) {
+	for _, v := range row {
+		if !model.IsAbsent(v) {
+			n++
+		}
 	}
+	return n
+}
+
+func (s *Sampler) skip(rounds uint64) {
 	s.log.Warn("a round took longer than the interval", "skipped", rounds)
 	s.public.Lock()
 	defer s.public.Unlock()
