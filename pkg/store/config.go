@@ -106,13 +106,17 @@ func (c Config) Validate() error {
 	if c.Dir == "" {
 		dir = model.Fieldf("dir", "want a folder")
 	}
+	var snapshots error
+	if c.Dir != "" && filepath.Clean(c.SnapshotFolder()) == filepath.Clean(c.Dir) {
+		snapshots = model.Fieldf("snapshots", "want another folder than that of the store")
+	}
 	tier := func(key string, d time.Duration) error {
 		if d == 0 {
 			return nil
 		}
 		return model.FieldAtLeast(key, d, c.Retention, "retention or more, or 0 for none")
 	}
-	return errors.Join(dir,
+	return errors.Join(dir, snapshots,
 		model.FieldAtLeast("retention", c.Retention, 2*time.Hour),
 		tier("minute_retention", c.MinuteRetention),
 		tier("hour_retention", c.HourRetention),

@@ -32,15 +32,16 @@ type Imported struct {
 
 // Import takes everything over from a snapshot that this store lacks, while everything goes
 // on: volumes under new numbers, the snapshot's journal as one more volume, names of
-// series, and entries of the ledger. Rows that are here as well are stored twice at worst;
-// queries show them once, and what was here before counts. Importing a snapshot
-// again changes nothing.
+// series, and entries of the ledger. Rows that are here as well are stored twice at worst,
+// and queries show one of them. Importing a snapshot again changes nothing.
 //
 // What the snapshot knows of records that workers had sent is not taken over: they may send
 // them again.
 //
 // The snapshot is checked first: the error is a *snapshot.Damage that names the file, and
-// nothing was taken over then. Other errors wrap snapshot.ErrNone, durable.ErrFull,
+// nothing was taken over then. Volumes whose index was damaged when the snapshot was made are
+// left out; the error wraps a *volume.Damage of each, and everything else was taken
+// over. Other errors wrap snapshot.ErrNone, durable.ErrFull,
 // durable.ErrDisk, ErrBusy or ErrClosed, are a *Refusal while the disk is full, or that of ctx;
 // volumes that were taken over by then stay, and the next try goes on behind them.
 func (s *Store) Import(ctx context.Context, dir string) (_ Imported, err error) {
@@ -78,6 +79,7 @@ type importer struct {
 	scratch  string
 	manifest snapshot.Manifest
 	done     Imported
+	damaged  []error // volumes that were left out
 }
 
 func (i *importer) run(ctx context.Context) (err error) {
@@ -101,11 +103,14 @@ func (i *importer) run(ctx context.Context) (err error) {
 		return fmt.Errorf("seal the journal of %q: %w", i.dir, err)
 	}
 	for _, path := range append(volumes, sealed...) {
-		if err := i.volume(ctx, path); err != nil {
-			return err
+		err := i.volume(ctx, path)
+		if damage := (*volume.Damage)(nil); errors.As(err, &damage) {
+			i.damaged = append(i.damaged, err)
+		} else if err != nil {
+			return errors.Join(append(i.damaged, err)...)
 		}
 	}
-	return i.store.ledger.Sync()
+	return errors.Join(append(i.damaged, i.store.ledger.Sync())...)
 }
 
 // sealJournal makes a store of the snapshot but for its volumes, seals what is in its journal,

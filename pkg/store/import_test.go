@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudless-fleet/cloudless/pkg/store/ledger"
 	"github.com/cloudless-fleet/cloudless/pkg/store/snapshot"
+	"github.com/cloudless-fleet/cloudless/pkg/store/volume"
 )
 
 func importFrom(t testing.TB, s *Store, dir string) Imported {
@@ -141,6 +142,36 @@ func TestADamagedSnapshotIsNotImported(t *testing.T) {
 	}
 	if _, err := other.Import(t.Context(), t.TempDir()); !errors.Is(err, snapshot.ErrNone) {
 		t.Errorf("of an empty folder: %v", err)
+	}
+}
+
+// What was damaged already when the snapshot was made costs no more than that.
+func TestAVolumeThatWasDamagedBeforeIsLeftOut(t *testing.T) {
+	s := open(t, testConfig(t.TempDir()))
+	fill(t, s)
+	want := stored(t, s, anySeries())
+	closeStore(t, s)
+	name := filepath.Join(s.config.Dir, volumesName, "00000001.raw")
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-30] ^= 1 // in the footer
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, s.config)
+	wantDiff(t, "the damaged store", want, stored(t, s, anySeries()))
+	at := filepath.Join(t.TempDir(), "snapshot")
+	takeSnapshot(t, s, at)
+	other := open(t, testConfig(t.TempDir()))
+	done, err := other.Import(t.Context(), at)
+	var damage *volume.Damage
+	if !errors.As(err, &damage) || damage.File != filepath.Join(at, volumesName, "00000001.raw") || done.Volumes != 2 {
+		t.Errorf("done is %+v, %v", done, err)
+	}
+	if points := seriesOfDevice(t, stored(t, other, named("cpu"), ofHost(1)), "a"); len(points) != 20 {
+		t.Errorf("%d rows were taken over", len(points))
 	}
 }
 
