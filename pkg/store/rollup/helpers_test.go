@@ -227,3 +227,12 @@ func rounded(a, b float64) bool {
 }
 
 func int64Millis(n int) model.Millis { return model.Millis(n) }
+
+// fewer is how many of n worlds are enough: the race detector takes ten times as long, and has
+// little to find in a package without goroutines.
+func fewer(n uint64) uint64 {
+	if underRace || testing.Short() {
+		return max(n/8, 1)
+	}
+	return n
+}

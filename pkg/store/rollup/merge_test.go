@@ -15,7 +15,7 @@ func scalesOf(frame.PartID) []uint8 { return scales }
 
 func TestMergedRollupsSayWhatTheRowsSay(t *testing.T) {
 	reader, merger := NewReader(), NewMerger()
-	for seed := range uint64(40) {
+	for seed := range fewer(32) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		every := pick[model.Millis](r, 700, 1000, 5000, 15_000, 60_000)
 		w := newWorld(r, 1_700_000_000_000+model.Millis(r.IntN(100_000)), every, 300+r.IntN(1500))

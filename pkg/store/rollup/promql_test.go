@@ -321,10 +321,7 @@ func askAround(t *testing.T, engine *promql.Engine, parse parser.Parser, seed ui
 func TestPromQLGivesTheSame(t *testing.T) {
 	engine, parse := newEngine()
 	rolled, refused, emitted, kept := 0, 0, 0, 0
-	worlds := uint64(8)
-	if testing.Short() {
-		worlds = 2
-	}
+	worlds := fewer(8)
 	for seed := range worlds {
 		s := askAround(t, engine, parse, seed, 2000, 120)
 		rolled, refused, emitted, kept = rolled+s.rolled, refused+s.refused, emitted+s.emitted, kept+s.kept
