@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -175,6 +176,9 @@ func (w *worker) stand(at standing, more func(*Status)) {
 	}
 }
 
+// hardlyBehind is for how long records may wait without being called a backlog.
+const hardlyBehind = time.Minute
+
 // refreshStatus adds what changes without a call.
 func (w *worker) refreshStatus(s *Status) {
 	if offset, known := w.clock.view(); known {
@@ -184,6 +188,12 @@ func (w *worker) refreshStatus(s *Status) {
 	l := w.life.Load()
 	if l == nil {
 		return
+	}
+	s.Waiting, s.WaitingFor = 0, 0
+	kept := l.spool.Stats()
+	s.Spool = clipped(kept.DiskError)
+	if kept.UnackedAge >= hardlyBehind {
+		s.Waiting, s.WaitingFor = kept.UnackedBytes, int64(kept.UnackedAge/time.Second)
 	}
 	agent, _ := l.registration.view()
 	s.Registration, s.Instance = agent.State.String(), agent.Instance

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/configtest"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/spool"
 )
 
 func TestReferenceEqualsDefaults(t *testing.T) {
@@ -51,7 +53,7 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			c.Sampling.Interval, c.Sampling.KeyEvery = time.Millisecond, 0
 			c.Sampling.Collectors.Netdev.DeviceExclude = "("
 			c.Sampling.Collectors.Filesystem.StatWorkers = 0
-			c.Spool.MaxBytes, c.Spool.MaxAge = 1, 0
+			c.Spool = spool.Config{MaxBytes: 1, Order: "sideways", LiveBacklog: model.TiB}
 			c.Stream.IdleTimeout, c.Stream.BackoffMax = time.Second, 0
 			c.Log.RepeatsPerMinute = -1
 		}, Want: []string{
@@ -68,6 +70,9 @@ func TestValidateListsEveryWrongKey(t *testing.T) {
 			"sampling.collectors.netdev.device_exclude: error parsing regexp: missing closing ): `(`",
 			"spool.max_bytes: 1B: want 4MiB to 1TiB",
 			"spool.max_age: 0s: want at least 1s",
+			"spool.sync_interval: 0s: want 100ms to 1h",
+			`spool.order: is "sideways"; want "newest-first" or "oldest-first"`,
+			"spool.live_backlog: 1TiB: want 0B to 1GiB",
 			"stream.idle_timeout: 1s: want 30s to 24h (twice ping_interval or more)",
 			"stream.backoff_max: 0s: want 500ms to 1h (backoff_min or more)",
 			"log.repeats_per_minute: -1: want at least 0",

@@ -7,7 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
+	"github.com/cloudless-fleet/cloudless/pkg/kernel"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/sampler"
 	"github.com/cloudless-fleet/cloudless/pkg/spool"
@@ -16,9 +19,9 @@ import (
 )
 
 // life is all that is done under one identity in one fleet: measuring, keeping,
-// streaming, and the registration. Another identity is another life, with an
-// empty spool and a new boot: nothing that was measured under one name is ever
-// sent under another.
+// streaming, and the registration. Another identity is another life, with a new
+// boot; the spool drops what it finds of the one before: nothing that was measured
+// under one name is ever sent under another.
 type life struct {
 	id           model.WorkerID
 	fleet        string
@@ -32,16 +35,27 @@ type life struct {
 }
 
 // begin starts a life.
-func (w *worker) begin(id model.WorkerID, fleet string) (*life, error) {
+func (w *worker) begin(id model.WorkerID, fleet string) (_ *life, err error) {
 	l := &life{id: id, fleet: fleet, failed: make(chan error, 4)}
+	defer func() {
+		if err != nil {
+			l.end()
+		}
+	}()
 	var random [16]byte
 	rand.Read(random[:]) // never fails
-	var err error
-	if l.spool, err = spool.New(w.cfg.Spool, model.BootIDFrom(random), w.env.now); err != nil {
+	l.spool, err = spool.Open(w.cfg.Spool, spool.Deps{Dir: w.state.path(spoolFolder), Boot: model.BootIDFrom(random),
+		Worker: id, Fleet: fleet, HostStarted: hostStarted(w.env.kernel), Log: w.log, Now: w.env.now})
+	if err != nil {
 		return nil, err
 	}
+	l.stop = append(l.stop, func() {
+		if err := l.spool.Close(); err != nil {
+			w.log.Warn("cannot close the spool in an orderly way", logkey.Err, err)
+		}
+	})
 	l.client, err = stream.NewClient(w.cfg.Stream, stream.ClientDeps{
-		Source:  heardSource{l.spool, func() { l.registration.alive() }},
+		Supply:  supply{l.spool, func() { l.registration.alive() }},
 		Connect: w.toCollector, Now: w.env.now, Random: w.env.jitter, Log: w.log,
 	})
 	if err != nil {
@@ -59,11 +73,24 @@ func (w *worker) begin(id model.WorkerID, fleet string) (*life, error) {
 	}
 	l.stop = append(l.stop, func() { _ = l.sampler.Close() })
 	// The stream stops after the sampler, so that the last round still goes out.
+	l.run(l.spool.Run)
 	l.run(l.client.Run)
 	l.run(l.registration.run)
 	l.run(func(ctx context.Context) error { return l.sampler.Run(ctx, l.spool) })
 	w.port.life.Store(l)
 	return l, nil
+}
+
+// hostStarted is when the host was started; zero if the kernel does not say.
+func hostStarted(fs kernel.FS) time.Time {
+	file := fs.ProcFile("stat")
+	defer file.Close()
+	content, err := file.Read(nil)
+	var stat kernel.Stat
+	if err != nil || kernel.ParseStat(content, &stat) != nil || stat.BootTime == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(stat.BootTime), 0)
 }
 
 // toCollector makes a connection with the newest credentials.

@@ -70,38 +70,57 @@ func samplerMetrics(m *model.Metrics, s sampler.Stats) {
 }
 
 func spoolMetrics(m *model.Metrics, s spool.Stats) {
-	m.Gauge("cloudless_spool_bytes", "Memory of the records that are kept.", float64(s.Bytes))
-	m.Gauge("cloudless_spool_max_bytes", "Memory that they may take.", float64(s.MaxBytes))
+	m.Gauge("cloudless_spool_bytes", "Disk space of the records that are kept.", float64(s.Bytes))
+	m.Gauge("cloudless_spool_max_bytes", "Disk space that they may take.", float64(s.MaxBytes))
+	m.Gauge("cloudless_spool_definition_bytes", "Bytes of the parts and schemas that they need.", float64(s.DefinitionBytes))
+	m.Gauge("cloudless_spool_memory_bytes", "Memory of the records that the disk has not taken.", float64(s.MemoryBytes))
+	m.Gauge("cloudless_spool_unsynced_bytes", "Bytes that a power cut may take.", float64(s.Unsynced))
 	m.Gauge("cloudless_spool_unacked_records", "Records that the collector does not have yet.", float64(s.Unacked))
+	m.Gauge("cloudless_spool_unacked_bytes", "Bytes of them, about.", float64(s.UnackedBytes))
 	m.Gauge("cloudless_spool_unacked_age_seconds", "Age of the oldest of them.", s.UnackedAge.Seconds())
+	m.Gauge("cloudless_spool_unacked_stretches", "In how many stretches they are.", float64(s.Stretches))
 	m.Count("cloudless_spool_appended_records_total", "Records taken.", s.Appended)
 	m.Count("cloudless_spool_appended_bytes_total", "Bytes of them.", s.AppendedBytes)
 	m.Count("cloudless_spool_refused_total", "Records not taken.", s.Refused)
-	const dropped, help = "cloudless_spool_dropped_records_total", "Records lost before the collector had them, by cause."
-	m.Count(dropped, help, s.DroppedFull.Records, "cause", "full")
-	m.Count(dropped, help, s.DroppedOld.Records, "cause", "old")
-	m.Count(dropped, help, s.DroppedKeyless, "cause", "keyless")
+	m.Count("cloudless_spool_damaged_total", "Times that records could not be read back.", s.Damaged)
+	m.Count("cloudless_spool_disk_errors_total", "Times that the disk did not do what it should.", s.DiskErrors)
+	m.Count("cloudless_spool_rejected_records_total", "Records that the collector gave up.", s.Rejected)
+	m.Count("cloudless_spool_syncs_total", "Syncs of the disk.", s.Syncs)
+	m.Count("cloudless_spool_sync_errors_total", "Syncs that failed.", s.SyncErrors)
+	for _, cause := range spool.DropCauses() {
+		m.Count("cloudless_spool_dropped_frames_total", "Frames lost before the collector had them, by cause.", s.Dropped[cause].Frames, "cause", string(cause))
+	}
+	for _, cause := range spool.DropCauses() {
+		m.Count("cloudless_spool_dropped_samples_total", "Values in them.", s.Dropped[cause].Samples, "cause", string(cause))
+	}
 }
 
 func streamMetrics(m *model.Metrics, s stream.ClientStats) {
-	m.Gauge("cloudless_stream_connected", "1 while the stream to the collector is open.", truth(s.State == stream.Connected))
-	m.Count("cloudless_stream_connects_total", "Connections made.", s.Connects)
+	linkMetrics(m, "cloudless_stream", "stream", s.LinkStats)
 	for end, count := range s.Ended {
 		m.Count("cloudless_stream_ended_total", "Connections and attempts that ended, by reason.", count, "reason", stream.End(end).String())
 	}
 	causes(m, "cloudless_stream_refused_total", "Connections that the collector refused, by cause.", s.Refused)
-	causes(m, "cloudless_stream_rejected_records_total", "Records that the collector gave up, by cause.", s.Rejected)
-	m.Count("cloudless_stream_sent_bytes_total", "Bytes of records sent, repetitions included.", s.SentBytes)
-	m.Count("cloudless_stream_acked_bytes_total", "Bytes of records that the collector has on disk.", s.AckedBytes)
-	m.Gauge("cloudless_stream_in_flight_bytes", "Bytes sent and not acknowledged.", float64(s.InFlight))
-	m.Gauge("cloudless_stream_window_bytes", "Bytes that may be.", float64(s.Window))
-	m.Count("cloudless_stream_blocked_total", "How often sending waited for the window.", s.Blocked)
+	causes(m, "cloudless_stream_rejected_records_total", "Records of the stream that the collector gave up, by cause.", s.Rejected)
+	linkMetrics(m, "cloudless_backfill", "backlog", s.Backfill)
 	offset, trip := model.Absent(), model.Absent()
 	if s.ClockKnown {
 		offset, trip = s.ClockOffset.Seconds(), s.RoundTrip.Seconds()
 	}
 	m.Gauge("cloudless_clock_offset_seconds", "This host's clock minus the collector's, right to half the round trip.", offset)
 	m.Gauge("cloudless_clock_round_trip_seconds", "Round trip of the best measurement of the clock.", trip)
+}
+
+// linkMetrics lists the figures of one of the two connections.
+func linkMetrics(m *model.Metrics, name, what string, s stream.LinkStats) {
+	m.Gauge(name+"_connected", "1 while the connection for the "+what+" is open.", truth(s.State == stream.Connected))
+	m.Count(name+"_connects_total", "Connections made.", s.Connects)
+	m.Count(name+"_sent_bytes_total", "Bytes of records sent, repetitions included.", s.SentBytes)
+	m.Count(name+"_acked_bytes_total", "Bytes of records that the collector has on disk.", s.AckedBytes)
+	m.Gauge(name+"_in_flight_bytes", "Bytes sent and not acknowledged.", float64(s.InFlight))
+	m.Gauge(name+"_window_bytes", "Bytes that may be.", float64(s.Window))
+	m.Count(name+"_blocked_total", "How often sending waited for the window.", s.Blocked)
+	m.Gauge(name+"_ack_delay_seconds", "How long the newest acknowledgement was in coming.", s.AckDelay.Seconds())
 }
 
 func causes(m *model.Metrics, name, help string, counts [stream.NumCauses]uint64) {

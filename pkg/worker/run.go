@@ -18,7 +18,6 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/discovery"
 	"github.com/cloudless-fleet/cloudless/pkg/kernel"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
-	"github.com/cloudless-fleet/cloudless/pkg/stream"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 	"github.com/cloudless-fleet/cloudless/pkg/trust/home"
 )
@@ -225,17 +224,6 @@ func (w *worker) reloadCertificates() daemon.Reloader[Config] {
 			}
 		}, nil
 	}}
-}
-
-// heardSource is a spool, telling besides that the collector is alive.
-type heardSource struct {
-	stream.Source
-	heard func()
-}
-
-func (s heardSource) Acked(through uint64) {
-	s.Source.Acked(through)
-	s.heard()
 }
 
 func component(log *slog.Logger, name string) *slog.Logger {

@@ -284,11 +284,15 @@ func TestAcknowledgementsAreSignsOfLife(t *testing.T) {
 	}
 	defer r.endLife((*life).end)
 	heard := 0
-	var source stream.Source = heardSource{l.spool, func() { heard++ }}
-	source.Acked(0)
-	source.Acked(0)
-	if heard != 2 {
-		t.Errorf("heard %d times, want 2", heard)
+	live, err := supply{l.spool, func() { heard++ }}.Live(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	live.Acked(0)
+	live.Acked(0)
+	live.Rejected(1, 1, 1, stream.CauseFuture, "too late")
+	if heard != 3 || l.spool.Stats().Rejected != 1 {
+		t.Errorf("heard %d times, %d rejected; want 3, 1", heard, l.spool.Stats().Rejected)
 	}
 }
 

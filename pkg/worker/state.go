@@ -18,6 +18,8 @@ import (
 const (
 	tokenFile  = "join.token"
 	statusFile = "status.json"
+	// spoolFolder holds what the collector does not have yet.
+	spoolFolder = "spool"
 )
 
 // errInUse says that a workerd runs on this state folder.
@@ -113,11 +115,14 @@ func (d stateDir) write(name string, data []byte, sync bool) error {
 	return nil
 }
 
-// wipe removes the token and the status, and what a crash has left of the
-// writing of any file: it may be a key.
+// wipe removes the token, the status, what was measured and not delivered, and what a
+// crash has left of the writing of any file: it may be a key.
 func (d stateDir) wipe() error {
 	entries, err := os.ReadDir(string(d))
 	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(d.path(spoolFolder)); err != nil {
 		return err
 	}
 	files := trust.FilesIn("", trust.RoleWorker)

@@ -74,6 +74,13 @@ type Status struct {
 	Stream          string       `json:"stream,omitempty"`
 	Plan            uint64       `json:"plan,omitempty"`
 	Profile         string       `json:"profile,omitempty"`
+	// Waiting is how many bytes the collector does not have yet, about, and WaitingFor
+	// the age of the oldest of them in seconds. Both are left out while it is hardly
+	// behind.
+	Waiting    uint64 `json:"waiting_bytes,omitempty"`
+	WaitingFor int64  `json:"waiting_seconds,omitempty"`
+	// Spool says why records are in memory only; empty when they are on disk.
+	Spool string `json:"spool,omitempty"`
 	// ClockOffset is this host's clock minus the coordinator's, in milliseconds.
 	ClockOffset *int64    `json:"clock_offset_ms,omitempty"`
 	Error       string    `json:"error,omitempty"` // the last one, and when
@@ -200,9 +207,13 @@ func (b *statusBook) run(ctx context.Context) error {
 }
 
 // sameStatus compares what is worth a write: neither the time of writing nor
-// the clock's offset, which is another one each time.
+// the clock's offset, which is another one each time, nor by how much the collector
+// is behind.
 func sameStatus(a, b Status) bool {
 	b.At, b.ClockOffset = a.At, a.ClockOffset
+	if (a.Waiting > 0) == (b.Waiting > 0) {
+		b.Waiting, b.WaitingFor = a.Waiting, a.WaitingFor
+	}
 	return reflect.DeepEqual(a, b)
 }
 

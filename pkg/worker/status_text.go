@@ -131,6 +131,7 @@ func printStatus(w io.Writer, h *home.Home, s Status, running bool, now time.Tim
 			stream += " (" + s.Collector + ")"
 		}
 		row("stream", "%s", stream)
+		row("backlog", "%s", s.backlog())
 		if s.Plan != 0 {
 			row("plan", "revision %d, profile %s", s.Plan, s.Profile)
 		}
@@ -141,6 +142,18 @@ func printStatus(w io.Writer, h *home.Home, s Status, running bool, now time.Tim
 	if s.Error != "" {
 		row("last error", "%s ago: %s", max(now.Sub(s.ErrorAt), 0).Truncate(time.Second), s.Error)
 	}
+}
+
+// backlog says by how much the collector is behind, and where that is kept.
+func (s Status) backlog() string {
+	text := "none"
+	if s.Waiting > 0 {
+		text = fmt.Sprintf("%.1f MiB, the oldest for %s", float64(s.Waiting)/float64(model.MiB), time.Duration(s.WaitingFor)*time.Second)
+	}
+	if s.Spool != "" {
+		text += "; kept in memory, as the disk does not take it: " + s.Spool
+	}
+	return text
 }
 
 // certificateEnd reads when the certificate in a file ends.
