@@ -26,12 +26,14 @@ type Replayed struct {
 
 // replay is the state of a replay.
 type replay struct {
-	sessions map[uint64]*pastSession
-	last     *pastSession // that of the record before
-	lanes    map[*lane]*pastLane
-	decoders map[*schema]*frame.Decoder
-	highest  uint64 // session number
-	now      time.Time
+	sessions  map[uint64]*pastSession
+	last      *pastSession // that of the record before
+	lanes     map[*lane]*pastLane
+	decoders  map[*schema]*frame.Decoder
+	strangers map[uint64]*boot // of sessions whose source is not known
+	lost      map[*boot]*coverage.Set
+	highest   uint64 // session number
+	now       time.Time
 	Replayed
 }
 
@@ -73,7 +75,7 @@ type pastLane struct {
 func (h *Head) Replay(index uint64, e journal.Entry, hasVolume func(volume uint64) bool) error {
 	if h.replay == nil {
 		h.replay = &replay{sessions: map[uint64]*pastSession{}, lanes: map[*lane]*pastLane{},
-			decoders: map[*schema]*frame.Decoder{}, now: h.deps.Now()}
+			decoders: map[*schema]*frame.Decoder{}, strangers: map[uint64]*boot{}, lost: map[*boot]*coverage.Set{}, now: h.deps.Now()}
 	}
 	r := h.replay
 	r.Records++
@@ -127,6 +129,7 @@ func (r *replay) session(h *Head, e journal.Entry) {
 	b := w.bootOf(e.Boot)
 	if source == nil || source.Worker() != e.Worker {
 		delete(r.sessions, e.Session)
+		r.strangers[e.Session] = b
 		r.last = nil
 		return // nothing of it can be placed; that nothing was received is known
 	}
@@ -139,6 +142,7 @@ func (r *replay) session(h *Head, e journal.Entry) {
 	if known := r.sessions[e.Session]; known != nil && known.boot == b && known.source == source {
 		return // a pass has written it again
 	}
+	delete(r.strangers, e.Session)
 	r.sessions[e.Session] = &pastSession{number: e.Session, worker: w, boot: b, source: source}
 	r.last = nil
 }
@@ -155,7 +159,8 @@ func (r *replay) source(h *Head, e journal.Entry) *schemas.Source {
 
 // coverage takes what was known when the record was written in place of what the records
 // before it make. Those that nobody could place then, for want of names that came later, did
-// not count as received, and are in no volume.
+// not count as received, and are in no volume. Those that cannot be placed now do not
+// count either: the names were not on disk yet when the record came there.
 func (r *replay) coverage(h *Head, e journal.Entry) {
 	b := r.workerOf(h, e.Worker).bootOf(e.Boot)
 	if heard := time.UnixMilli(int64(e.Heard)); heard.After(b.heard) || b.coverage.Len() == 0 {
@@ -163,8 +168,40 @@ func (r *replay) coverage(h *Head, e journal.Entry) {
 	}
 	b.coverage = coverage.Set{}
 	for _, i := range e.Intervals {
+		if lost := r.lost[b]; lost != nil {
+			for _, part := range lost.Missing(nil, i.From, i.To) {
+				_ = b.coverage.Add(part.From, part.To)
+			}
+			continue
+		}
 		_ = b.coverage.Add(i.From, i.To)
 	}
+}
+
+// lose notes a frame that cannot be placed.
+func (r *replay) lose(b *boot, seq uint64) {
+	if r.lost[b] == nil {
+		r.lost[b] = &coverage.Set{}
+	}
+	_ = r.lost[b].Add(seq, seq) // of too many stretches the rest is given up
+}
+
+// regain notes that a frame came again, and could be placed.
+func (r *replay) regain(b *boot, seq uint64) {
+	lost := r.lost[b]
+	if lost == nil || !lost.Contains(seq) {
+		return
+	}
+	var rest coverage.Set
+	for _, i := range lost.Intervals() {
+		if i.From < seq {
+			_ = rest.Add(i.From, min(i.To, seq-1))
+		}
+		if i.To > seq {
+			_ = rest.Add(max(i.From, seq+1), i.To)
+		}
+	}
+	r.lost[b] = &rest
 }
 
 // find returns a session by its number, nil when it is not known.
@@ -200,11 +237,14 @@ func (r *replay) lane(l *lane) *pastLane {
 
 func (r *replay) record(h *Head, index uint64, e journal.Entry) error {
 	s := r.find(e.Session)
+	record, err := frame.PeekRecord(e.Raw)
 	if s == nil {
 		r.Orphans++
+		if b := r.strangers[e.Session]; b != nil && err == nil {
+			r.lose(b, record.Seq)
+		}
 		return nil
 	}
-	record, err := frame.PeekRecord(e.Raw)
 	if err != nil || record.Kind != frame.KindFrame {
 		r.Lost++
 		return nil
@@ -218,11 +258,13 @@ func (r *replay) record(h *Head, index uint64, e journal.Entry) error {
 	if !t.place(h, index, header) {
 		t.group = nil
 		r.Lost++
+		r.lose(s.boot, record.Seq)
 		return nil
 	}
 	if err := s.boot.coverage.Add(record.Seq, record.Seq); err != nil {
 		return nil // cannot be: it fitted then
 	}
+	r.regain(s.boot, record.Seq)
 	r.Frames++
 	t.at, t.lane.sealed = header.At, false
 	s.worker.note(header.At, time.Time{})
