@@ -65,16 +65,17 @@ func (s *Store) flush() error {
 
 // commit makes durable what was appended before it was called, and tells the
 // sessions. The order is the promise: how far the sessions have come is read first;
-// then the names of series and the reasons of gaps are synced, then the journal that
-// speaks of them. What enters the journal meanwhile may become durable before its
-// names do: nobody is told so yet, and a start passes over what it cannot read.
+// then the names of series are synced, then the journal that speaks of them. What enters
+// the journal meanwhile may become durable before its names do: nobody is told so yet,
+// and a start passes over what it cannot read. The reasons of gaps are in the journal, too,
+// so that the ledger need not be synced here.
 func (s *Store) commit() error {
 	s.committing.Lock()
 	defer s.committing.Unlock()
 	marks := s.takeDirty()
 	s.waitingBytes.Store(0)
 	if len(marks) == 0 && s.journal.Stats().Unsynced == 0 && s.schemaLog.log.Stats().Unsynced == 0 {
-		return s.ledger.Sync()
+		return nil
 	}
 	started := time.Now()
 	err := s.syncAll()
@@ -95,9 +96,6 @@ func (s *Store) commit() error {
 func (s *Store) syncAll() error {
 	if err := s.schemaLog.sync(); err != nil {
 		return fmt.Errorf("names of series: %w", err)
-	}
-	if err := s.ledger.Sync(); err != nil {
-		return fmt.Errorf("gaps: %w", err)
 	}
 	if err := s.journal.Sync(); err != nil {
 		return fmt.Errorf("journal: %w", err)

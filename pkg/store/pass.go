@@ -58,13 +58,21 @@ func (s *Store) Pass() error {
 		_ = w.Abort()
 		return err
 	}
+	// What the journal says of the volume must not be lost when the volume is not, or its
+	// rows would be sealed twice.
+	if err := s.syncAll(); err != nil {
+		p.Done(false)
+		_ = w.Abort()
+		return err
+	}
 	if err := s.publish(p, w); err != nil {
 		return err
 	}
 	s.figures.passes.Add(1)
 	s.figures.sealedRows.Add(uint64(rows))
 	s.figures.passTime.Add(int64(time.Since(started)))
-	return s.dropSealed(p)
+	s.sealedThrough = p.From() - 1
+	return s.dropSealed()
 }
 
 // seal writes what the pass has detached.
@@ -98,9 +106,13 @@ func (s *Store) publish(p *head.Pass, w *volume.Writer) error {
 	return nil
 }
 
-// dropSealed drops from the journal what the pass has sealed, once everything that the
-// journal says alone lasts elsewhere.
-func (s *Store) dropSealed(p *head.Pass) error {
+// dropSealed drops from the journal what passes have sealed, once everything that the
+// journal says alone lasts elsewhere. Until it has succeeded no volume may go: its rows
+// would come back from the journal at the next start. Called with passing held.
+func (s *Store) dropSealed() error {
+	if s.sealedThrough == 0 {
+		return nil
+	}
 	if err := s.schemaLog.bounds(); err != nil {
 		return fmt.Errorf("names of series: %w", err)
 	}
@@ -110,8 +122,9 @@ func (s *Store) dropSealed(p *head.Pass) error {
 	if err := s.journal.Sync(); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	if err := s.journal.DropThrough(p.From() - 1); err != nil {
+	if err := s.journal.DropThrough(s.sealedThrough); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	s.sealedThrough = 0
 	return nil
 }

@@ -12,6 +12,9 @@ import (
 func (s *Store) retain(now time.Time) error {
 	s.passing.Lock()
 	defer s.passing.Unlock()
+	if err := s.dropSealed(); err != nil {
+		return err
+	}
 	removed, err := s.volumes.Retain(now, s.retention())
 	for _, one := range removed {
 		s.published.Add(1)

@@ -67,8 +67,11 @@ type Store struct {
 	importing sync.Mutex    // held by Import, before passing
 	published atomic.Uint64 // how often volumes came or went
 	lastPass  time.Time     // guarded by passing
-	free      atomic.Bool   // false: too little disk space for new data
-	swept     time.Time     // of the tending goroutine
+	// sealedThrough is up to which index the journal is sealed and not dropped yet; 0: all
+	// that is sealed is dropped. Guarded by passing.
+	sealedThrough uint64
+	free          atomic.Bool // false: too little disk space for new data
+	swept         time.Time   // of the tending goroutine
 }
 
 // Folders of the store, in its own.

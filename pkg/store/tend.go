@@ -64,6 +64,9 @@ func (s *Store) sweep(now time.Time) {
 	s.figures.diskBytes.Store(usage(s.config.Dir, s.SnapshotFolder()))
 	s.head.Sweep(now)
 	s.ledger.Tend()
+	if err := s.ledger.Sync(); err != nil {
+		s.log.Warn("the ledger of gaps cannot be written; the journal still has it", "err", err)
+	}
 	if err := s.retain(now); err != nil {
 		s.figures.passErrors.Add(1)
 		s.log.Warn("old data cannot be dropped", "err", err)

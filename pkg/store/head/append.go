@@ -151,17 +151,23 @@ func (s *Session) advance(seq uint64) *Refusal {
 
 // pass counts a record as received that is not in the journal.
 func (s *Session) pass(record frame.Record, o *outcome) *Refusal {
-	w := s.worker
-	if record.Kind == frame.KindFrame {
-		if o.told == nil {
-			w.figures.refused[o.cause].Add(1)
-		}
-		err := s.head.deps.Ledger.Refused(w.id, s.boot.id, record.Seq, o.cause.Gap(), o.at, o.samples)
-		if err != nil {
-			return unwritten("write to the ledger", err)
-		}
+	if record.Kind != frame.KindFrame {
+		return s.cover(record.Seq, record.Seq)
 	}
-	return s.cover(record.Seq, record.Seq)
+	w, cause := s.worker, o.cause.Gap()
+	if o.told == nil {
+		w.figures.refused[o.cause].Add(1)
+	}
+	if refusal := s.introduce(); refusal != nil {
+		return refusal
+	}
+	if _, err := s.head.deps.Journal.Refused(s.number, record.Seq, string(cause), o.at, int64(o.samples)); err != nil {
+		return unwritten("write to the journal", err)
+	}
+	if err := s.head.deps.Ledger.Refused(w.id, s.boot.id, record.Seq, cause, o.at, o.samples); err != nil {
+		return unwritten("write to the ledger", err)
+	}
+	return s.received(record.Seq, record.Seq)
 }
 
 // cover counts numbers as received without a record.
@@ -172,6 +178,11 @@ func (s *Session) cover(from, to uint64) *Refusal {
 	if _, err := s.head.deps.Journal.Passed(s.number, from, to); err != nil {
 		return unwritten("write to the journal", err)
 	}
+	return s.received(from, to)
+}
+
+// received notes that the journal speaks of numbers.
+func (s *Session) received(from, to uint64) *Refusal {
 	if err := s.boot.coverage.Add(from, to); err != nil {
 		return later(CauseTooManyHoles, "%v", err)
 	}
@@ -192,7 +203,11 @@ func (s *Session) take(record frame.Record, raw []byte, keep bool) outcome {
 		return outcome{cause: CauseUnknownSchema, samples: unknown,
 			told: skips(CauseUnknownSchema, "frame of stream %d, which has no schema", record.Stream)}
 	case frame.KindEvent:
-		return outcome{told: s.takeEvent(record, keep)}
+		if !keep {
+			return outcome{}
+		}
+		refusal := s.takeEvent(record, raw)
+		return outcome{told: refusal, stored: refusal == nil}
 	}
 	return outcome{told: skips(CauseBadRecord, "record %d is of kind %v", record.Seq, record.Kind)}
 }
@@ -200,9 +215,15 @@ func (s *Session) take(record frame.Record, raw []byte, keep bool) outcome {
 // unknown is the number of samples that are not known.
 const unknown = -1
 
-func (s *Session) takeEvent(record frame.Record, keep bool) *Refusal {
-	if !keep {
-		return nil
+func (s *Session) takeEvent(record frame.Record, raw []byte) *Refusal {
+	if refusal := s.introduce(); refusal != nil {
+		return refusal
+	}
+	s.one[0] = raw
+	_, err := s.head.deps.Journal.Records(s.number, s.one[:]...)
+	s.one[0] = nil
+	if err != nil {
+		return unwritten("write to the journal", err)
 	}
 	if events := s.head.deps.Events; events != nil {
 		if err := events.Event(s.worker.id, s.boot.id, record.Seq, record.Payload); err != nil {
@@ -210,5 +231,5 @@ func (s *Session) takeEvent(record frame.Record, keep bool) *Refusal {
 		}
 	}
 	s.worker.figures.events.Add(1)
-	return nil
+	return s.received(record.Seq, record.Seq)
 }

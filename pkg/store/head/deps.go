@@ -21,6 +21,7 @@ type Journal interface {
 	End(source uint32, at model.Millis) (index uint64, err error)
 	Sealed(volume uint64, source uint32, stream model.StreamID) (index uint64, err error)
 	Passed(session uint64, from, to uint64) (index uint64, err error)
+	Refused(session, seq uint64, cause string, at model.Millis, samples int64) (index uint64, err error)
 	Next() uint64
 	Viewer() Viewer
 }
@@ -45,17 +46,17 @@ type SchemaLog interface {
 	Append(record []byte) error
 }
 
-// Ledger notes what was refused for good. The note must be durable not later than what
-// the journal takes afterwards. The same frame may be noted again after a crash.
+// Ledger notes what was refused for good. The journal has it, too, and a replay notes it
+// again: so the ledger must be durable before the beginning of the journal is dropped,
+// and recognises what it has.
 type Ledger interface {
 	// Refused says that a frame was not stored: samples is how many it had, -1 if
 	// that is not known, and at its time, 0 if that is not known.
 	Refused(worker model.WorkerID, boot model.BootID, seq uint64, cause event.Cause, at model.Millis, samples int) error
 }
 
-// Events takes what workers tell of themselves. It must be durable not later than what
-// the journal takes afterwards, and may come again after a crash. An error ends the
-// session, and the worker sends the event again.
+// Events takes what workers tell of themselves. What is said of Ledger holds. An error
+// ends the session, and the worker sends the event again.
 type Events interface {
 	Event(worker model.WorkerID, boot model.BootID, seq uint64, payload []byte) error
 }

@@ -81,6 +81,10 @@ func (m *memory) Passed(session uint64, from, to uint64) (uint64, error) {
 	return m.append(journal.Entry{Kind: journal.KindPassed, Session: session, From: from, To: to})
 }
 
+func (m *memory) Refused(session, seq uint64, cause string, at model.Millis, samples int64) (uint64, error) {
+	return m.append(journal.Entry{Kind: journal.KindRefused, Session: session, Seq: seq, Cause: cause, At: at, Samples: samples})
+}
+
 func (m *memory) Next() uint64 { return uint64(m.len()) + 1 }
 
 func (m *memory) len() int {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/event"
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/store/coverage"
@@ -100,6 +101,8 @@ func (h *Head) Replay(index uint64, e journal.Entry, hasVolume func(volume uint6
 		if s := r.sessions[e.Session]; s != nil {
 			_ = s.boot.coverage.Add(e.From, e.To) // it fitted then
 		}
+	case journal.KindRefused:
+		return r.refused(h, e)
 	}
 	return nil
 }
@@ -245,6 +248,9 @@ func (r *replay) record(h *Head, index uint64, e journal.Entry) error {
 		}
 		return nil
 	}
+	if err == nil && record.Kind == frame.KindEvent {
+		return r.event(h, s, record)
+	}
 	if err != nil || record.Kind != frame.KindFrame {
 		r.Lost++
 		return nil
@@ -272,6 +278,31 @@ func (r *replay) record(h *Head, index uint64, e journal.Entry) error {
 		*n = newest{at: header.At, known: true, schema: t.schema, group: t.group, rows: t.group.rows, boot: s.boot.id}
 	}
 	return r.extend(h, t, header.At)
+}
+
+// refused notes a refusal again: the ledger may not have it.
+func (r *replay) refused(h *Head, e journal.Entry) error {
+	s := r.find(e.Session)
+	if s == nil {
+		r.Orphans++
+		return nil
+	}
+	if err := h.deps.Ledger.Refused(s.worker.id, s.boot.id, e.Seq, event.Cause(e.Cause), e.At, int(e.Samples)); err != nil {
+		return fmt.Errorf("replay: write to the ledger: %w", err)
+	}
+	_ = s.boot.coverage.Add(e.Seq, e.Seq) // it fitted then
+	return nil
+}
+
+// event tells what a worker told.
+func (r *replay) event(h *Head, s *pastSession, record frame.Record) error {
+	if events := h.deps.Events; events != nil {
+		if err := events.Event(s.worker.id, s.boot.id, record.Seq, record.Payload); err != nil {
+			return fmt.Errorf("replay: write an event: %w", err)
+		}
+	}
+	_ = s.boot.coverage.Add(record.Seq, record.Seq) // it fitted then
+	return nil
 }
 
 // place puts a frame into its group; false if it has none.
