@@ -17,6 +17,8 @@ type group struct {
 	lane    int32
 	// live says that the lane's last row that was read had the part.
 	live bool
+	// tangled says that the times of its chunks overlap: it is a sparse part.
+	tangled bool
 }
 
 // chunk is a stretch of a lane in which a part came up. Where a series has no value it is
@@ -26,6 +28,8 @@ type chunk struct {
 	v []float64 // column after column, each as long as t
 	// odd are the columns of which something is damaged, with what is not.
 	odd map[int]samples
+	// rank is that of the piece, of a sparse part.
+	rank uint64
 }
 
 type samples struct {
@@ -94,7 +98,7 @@ func (l *loader) take(n *lane, g *group, r PieceReader, t []int64, first int) er
 	if !g.live && !sparse {
 		high++ // a row without the part
 	}
-	c := chunk{t: t[low:high]}
+	c := chunk{t: t[low:high], rank: l.rank}
 	m := high - low
 	c.v = l.memory.values.take(m * len(g.columns))
 	last := &l.cuts[len(l.cuts)-1]

@@ -26,6 +26,7 @@ type loader struct {
 	mint   model.Millis // of the lane
 	before mark         // the lane
 	kept   int64        // bytes of the lane
+	rank   uint64       // of the piece, while sparse parts are read
 }
 
 // job is what a loader is to do, and what came of it.
@@ -120,6 +121,9 @@ func (l *loader) read(n *lane) error {
 		for _, g := range n.groups {
 			g.chunks = slices.Grow(g.chunks, len(pieces)+1)
 		}
+	}
+	if n.isSparse() {
+		return l.apart(n, pieces)
 	}
 	for len(pieces) > 0 {
 		_, last := pieces[0].Range()

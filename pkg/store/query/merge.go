@@ -12,7 +12,10 @@ import (
 type merger struct {
 	homes   []home
 	pieces  []samples // of one lane
-	joined  samples   // of all lanes
+	ranked  []ranked  // of one lane, if it is sparse,
+	ranks   []uint64  // and of what was joined of it
+	only    [1]place
+	joined  samples // of all lanes
 	streams []stream
 	out     samples
 }
@@ -64,7 +67,12 @@ func (it *iterator) several(s *series) {
 func (m *merger) gather(s *series) error {
 	set := s.set
 	m.homes = m.homes[:0]
-	for _, p := range s.places {
+	places := s.places
+	if places == nil {
+		m.only[0] = s.place
+		places = m.only[:]
+	}
+	for _, p := range places {
 		g := &set.groups[p.group]
 		m.homes = append(m.homes, home{&set.lanes[g.lane], int(p.group), int(p.index), g.chunks, g.part.IsSparse()})
 	}
@@ -103,6 +111,10 @@ func (m *merger) gather(s *series) error {
 
 // lane joins the chunks of one lane: a series goes from one version of a part to another.
 func (m *merger) lane(homes []home) {
+	if homes[0].sparse {
+		m.streams = append(m.streams, stream{lane: homes[0].lane, sparse: true, samples: m.sparseLane(homes)})
+		return
+	}
 	m.pieces = m.pieces[:0]
 	for _, h := range homes {
 		for i := range h.chunks {
@@ -119,7 +131,6 @@ func (m *merger) lane(homes []home) {
 	}
 	m.streams = append(m.streams, stream{
 		lane:    homes[0].lane,
-		sparse:  homes[0].sparse,
 		samples: samples{all.t[from:len(all.t):len(all.t)], all.v[from:len(all.v):len(all.v)]},
 	})
 }

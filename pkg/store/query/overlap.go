@@ -21,7 +21,7 @@ type overlap struct {
 type overlapping struct {
 	piece Piece
 	first int     // row of the window
-	at    []int32 // of its rows: the row of the timeline, or its complement when another's counts
+	at    []int32 // of its rows: the row of the timeline, -1 when another's counts
 }
 
 type row struct {
@@ -164,8 +164,7 @@ func (l *loader) survey(n *lane, i int, r PieceReader) error {
 	return nil
 }
 
-// timeline sorts the rows. Of those with one time the first counts: where sparse parts have
-// nothing in it, the next.
+// timeline sorts the rows, and drops those whose time another one has that counts.
 func (o *overlap) timeline(memory *slabs[int64]) []int64 {
 	slices.SortFunc(o.rows, func(a, b row) int {
 		if c := cmp.Compare(a.t, b.t); c != 0 {
@@ -175,10 +174,9 @@ func (o *overlap) timeline(memory *slabs[int64]) []int64 {
 	})
 	t := memory.take(len(o.rows))[:0]
 	for _, r := range o.rows {
-		at := int32(len(t))
-		if at > 0 && t[at-1] == r.t {
-			at = ^(at - 1)
-		} else {
+		at := int32(-1)
+		if len(t) == 0 || t[len(t)-1] != r.t {
+			at = int32(len(t))
 			t = append(t, r.t)
 		}
 		o.pieces[r.piece].at[r.row] = at
@@ -251,10 +249,6 @@ func (l *loader) fill(n *lane, from, to int, p *overlapping, r PieceReader) erro
 					o.loseColumn(k, i, at)
 					continue
 				}
-				if g.part.IsSparse() {
-					together(dst, values[u.from:u.to], at, low)
-					continue
-				}
 				for j, v := range values[u.from:u.to] {
 					if at[j] >= 0 {
 						dst[int(at[j])-low] = v
@@ -267,19 +261,6 @@ func (l *loader) fill(n *lane, from, to int, p *overlapping, r PieceReader) erro
 		}
 	}
 	return nil
-}
-
-// together adds values of a sparse part to those of rows of the same times.
-func together(dst, values []float64, at []int32, low int) {
-	for j, v := range values {
-		row := at[j]
-		if row < 0 {
-			row = ^row
-		}
-		if into := &dst[int(row)-low]; model.IsAbsent(*into) {
-			*into = v
-		}
-	}
 }
 
 // lose notes that nothing is known of a group in some rows.

@@ -33,6 +33,10 @@ func (s *series) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 	}
 	g := &s.set.groups[s.place.group]
 	n := &s.set.lanes[g.lane]
+	if g.tangled {
+		it.several(s)
+		return it
+	}
 	if n.lazy {
 		again := [1]group{g.one(s.place.index)}
 		if it.err = s.set.reload(n, again[:]); it.err == nil {
