@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"sync"
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
@@ -89,9 +90,15 @@ func (v *view) Release() {
 // before all that is still in the journal, and ranks before it.
 func pieceOf(at volume.Located) query.Piece {
 	if at.Size == 0 {
-		return endRow{at.First, at.File.Number()}
+		return endRow{at.First, rankOf(at)}
 	}
-	return query.Sealed(blockAt{at}, at.First, at.Last, at.File.Number())
+	return query.Sealed(blockAt{at}, at.First, at.Last, rankOf(at))
+}
+
+// rankOf orders what is in volumes by when it was stored: by volume, and then as a pass has
+// written what a lane has. Blocks of a lane are further apart than 32 bytes.
+func rankOf(at volume.Located) uint64 {
+	return at.File.Number()<<32 | min(uint64(at.Offset)>>5, math.MaxUint32)
 }
 
 // blockAt is where a block is.
