@@ -62,7 +62,8 @@ func (b *boot) row(id model.StreamID, at model.Millis, l *layout, values []float
 }
 
 // context are the numbers of the records that bring decoders to where record next fits:
-// of each stream the frames from the last key frame on, the schema and its parts.
+// of each stream the frames from the last key frame on and the schema, and all parts, as schemas
+// to come may name them.
 func (b *boot) context(next uint64) (numbers []uint64) {
 	wanted := map[uint64]bool{}
 	keyed, declared := map[model.StreamID]bool{}, map[model.StreamID]bool{}
@@ -75,9 +76,8 @@ func (b *boot) context(next uint64) (numbers []uint64) {
 		case r.Kind == frame.KindSchema && !declared[r.Stream]:
 			declared[r.Stream] = true
 			wanted[r.Seq] = true
-			for _, part := range r.layout.parts {
-				wanted[b.parts[part]] = true
-			}
+		case r.Kind == frame.KindPart:
+			wanted[r.Seq] = true
 		}
 	}
 	for n := range wanted {
