@@ -271,6 +271,9 @@ func (l *life) receive(most int) {
 func (l *life) end() {
 	l.note()
 	l.findReports()
+	if l.spool.unsure {
+		l.doubt()
+	}
 	boot, before := l.spool.Boot(), l.spool
 	l.dump("end")
 	for _, b := range l.spool.boots {
@@ -288,9 +291,6 @@ func (l *life) end() {
 		l.tell("killed")
 	default:
 		l.tell("power cut")
-		if l.spool.unsure {
-			l.doubt()
-		}
 		l.disk = l.disk.Cut(l.random.Uint64())
 		l.disk.SetClock(func() time.Time { return l.now })
 		l.faulty = false
