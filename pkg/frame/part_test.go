@@ -171,3 +171,41 @@ func TestASeriesInTwoPartsIsRefused(t *testing.T) {
 		t.Errorf("too many parts: got error %v, want %v", err, ErrLimit)
 	}
 }
+
+// What others measured is called as they like.
+func TestNamesOfSparseParts(t *testing.T) {
+	named := func(metric, label string) func(p *model.Part, f *model.Family) {
+		return func(p *model.Part, f *model.Family) {
+			p.Collector, f.Name = model.SparseCollector, metric
+			f.Series = []model.Labels{{{Name: label, Value: "v"}}}
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(p *model.Part, f *model.Family)
+		want   error
+	}{
+		"dots":         {named("http.requests", "service.name"), nil},
+		"any UTF-8":    {named("größe °", "ключ"), nil},
+		"__type__":     {named("m", "__type__"), nil},
+		"__name__":     {named("m", "__name__"), ErrInvalid},
+		"no metric":    {named("", "l"), ErrInvalid},
+		"no label":     {named("m", ""), ErrInvalid},
+		"not UTF-8":    {named("m\xff", "l"), ErrInvalid},
+		"label so":     {named("m", "l\xff"), ErrInvalid},
+		"long":         {named("m", strings.Repeat("l", MaxName+1)), ErrLimit},
+		"other parts":  {func(_ *model.Part, f *model.Family) { f.Name = "http.requests" }, ErrInvalid},
+		"and their __": {labels("__type__", "v"), ErrInvalid},
+	} {
+		p := onePart(c.change)
+		b, err := AppendPart(nil, p)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+		if err != nil {
+			continue
+		}
+		if got, err := ParsePart(b); err != nil || diffText(p, got) != "" {
+			t.Errorf("%s: came back as %+v, %v", name, got, err)
+		}
+	}
+}

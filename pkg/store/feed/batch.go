@@ -48,6 +48,9 @@ func (b *batch) append(ref storage.SeriesRef, of labels.Labels, t int64, v float
 		f.figures.duplicates.Add(1)
 		return s.ref, storage.ErrDuplicateSampleForTimestamp
 	}
+	if b.samples == nil {
+		b.samples, f.spare = f.spare, nil
+	}
 	b.samples = append(b.samples, sample{s, t, v})
 	return s.ref, nil
 }

@@ -38,8 +38,14 @@ func (f *Feed) store(samples []sample) error {
 		return fmt.Errorf("commit of %d samples: %w", len(samples), err)
 	}
 	f.figures.commits.Add(1)
+	if cap(samples) <= maxSpare {
+		f.spare = samples[:0]
+	}
 	return nil
 }
+
+// maxSpare is how many samples a batch may have whose memory the next one gets.
+const maxSpare = 1 << 16
 
 // again says that a new session may take what this one did not: something that it knew was
 // forgotten.

@@ -72,6 +72,7 @@ type Feed struct {
 	about   map[string]about
 	streams []*stream
 	tidied  time.Time
+	spare   []sample // for the next batch
 
 	// Of the commit that is being written:
 	commit  uint64
