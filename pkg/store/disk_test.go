@@ -162,3 +162,29 @@ func openOn(t testing.TB, d *disk) *Store {
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
+
+// copied is a disk with the same files.
+func copied(d *disk) *disk {
+	after := newDisk(1)
+	for _, name := range d.Names() {
+		content, _ := d.Content(name)
+		after.SetContent(name, content)
+	}
+	return after
+}
+
+// filesIn are the files of a folder of the store.
+func filesIn(d *disk, folder string) (names []string) {
+	for _, name := range d.Names() {
+		if strings.HasPrefix(name, "store/"+folder+"/") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// spoil changes a file.
+func (d *disk) spoil(name string, change func(content []byte) []byte) {
+	content, _ := d.Content(name)
+	d.SetContent(name, change(content))
+}

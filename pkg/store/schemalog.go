@@ -19,7 +19,7 @@ type schemaLog struct {
 	log        *durable.Log
 	dictionary *schemas.Dictionary
 	base       atomic.Int64 // bytes when it was last written anew, or opened
-	anew       sync.Mutex   // held by who drops records, or must not see them go
+	dropping   sync.Mutex   // held by who drops records, or must not see them go
 }
 
 const (
@@ -118,8 +118,13 @@ func (s *schemaLog) compact() error {
 	if size := s.log.Size(); size < compactAbove || size < 2*s.base.Load() {
 		return nil
 	}
-	s.anew.Lock()
-	defer s.anew.Unlock()
+	return s.anew()
+}
+
+// anew writes the log anew.
+func (s *schemaLog) anew() error {
+	s.dropping.Lock()
+	defer s.dropping.Unlock()
 	// First a new segment: what is in those before was in the dictionary before.
 	if err := s.log.Rotate(); err != nil {
 		return err
@@ -140,8 +145,8 @@ func (s *schemaLog) compact() error {
 
 // snapshot makes a log of its own in another folder.
 func (s *schemaLog) snapshot(dir string) error {
-	s.anew.Lock()
-	defer s.anew.Unlock()
+	s.dropping.Lock()
+	defer s.dropping.Unlock()
 	if err := s.bounds(); err != nil {
 		return fmt.Errorf("names of series: %w", err)
 	}

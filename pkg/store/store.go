@@ -143,6 +143,7 @@ func (s *Store) openParts(opened *teardown) error {
 	}
 	opened.add(s.schemaLog.close)
 	s.report(damage)
+	namesDamage := damage
 
 	book, found, err := ledger.Open(filepath.Join(dir, gapsName), s.config.ledger(), ledger.Deps{FS: fs, Now: s.now, Log: s.log})
 	if err != nil {
@@ -168,6 +169,7 @@ func (s *Store) openParts(opened *teardown) error {
 	}
 	opened.add(s.journal.Close)
 	s.report(damage)
+	s.completeNames(namesDamage)
 	return s.openHead()
 }
 
