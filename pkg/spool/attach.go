@@ -94,7 +94,9 @@ func (s *Spool) enter(w *world, strangers bool) error {
 		}
 	}
 	s.boots, s.floor = append(w.order, s.cur), w.floor+1
-	s.stats.Newest = max(s.stats.Newest, w.newest)
+	if !strangers {
+		s.stats.Newest = max(s.stats.Newest, w.newest)
+	}
 	s.wakeLocked()
 	return nil
 }

@@ -212,11 +212,14 @@ func (s *Spool) compact() error {
 	if d.log == nil || len(d.queue) > 0 {
 		return nil
 	}
+	size, slack := uint64(d.log.Size()), uint64(s.limits.definitions)/16
 	s.mu.Lock()
-	s.pruneLocked()
-	live := d.bytes
+	if size > 2*d.bytes+slack {
+		s.pruneLocked()
+	}
+	enough := size <= 2*d.bytes+slack
 	s.mu.Unlock()
-	if uint64(d.log.Stats().Bytes) <= 2*live+uint64(s.limits.definitions)/16 {
+	if enough {
 		return nil
 	}
 	if err := d.log.Rotate(); err != nil {

@@ -73,12 +73,15 @@ type life struct {
 	// doubtful: an acknowledgement was lost, so something may be counted as lost that
 	// has arrived.
 	doubtful bool
-	faulty   bool                  // the disk fails
-	vague    map[model.BootID]bool // ended while the disk failed: what was in memory is gone
-	exact    bool                  // all frames of a stream have as many values
-	damage   bool                  // bits flip
-	reports  []stretchOf
-	story    []string
+	// calm: no acknowledgement is lost, and what was acknowledged is written down before
+	// a process ends.
+	calm    bool
+	faulty  bool                  // the disk fails
+	vague   map[model.BootID]bool // ended while the disk failed: what was in memory is gone
+	exact   bool                  // all frames of a stream have as many values
+	damage  bool                  // bits flip
+	reports []stretchOf
+	story   []string
 }
 
 func newLife(seed uint64) *life {
@@ -94,7 +97,7 @@ func newLife(seed uint64) *life {
 	}
 	l.limits = limits{segment: 4 * model.KiB, unsynced: 4 * model.KiB, memory: 8 * model.KiB, definitions: 16 * model.KiB,
 		group: 2 * model.KiB, chunk: model.Bytes(200 + l.random.IntN(2000)), idle: 8 * model.KiB, told: 16}
-	l.damage, l.exact = l.random.IntN(3) == 0, l.random.IntN(2) == 0
+	l.damage, l.exact, l.calm = l.random.IntN(3) == 0, l.random.IntN(2) == 0, l.random.IntN(2) == 0
 	l.from = newSampler(nil, 2+l.random.IntN(20))
 	l.from.at = model.Millis(l.now.UnixMilli())
 	if !l.exact && !l.damage {
@@ -258,7 +261,7 @@ func (l *life) receive(most int) {
 		}
 		for range 1 + l.random.IntN(4) {
 			link.pull(most)
-			if l.random.IntN(20) > 0 {
+			if l.calm || l.random.IntN(20) > 0 {
 				link.ack()
 			} else {
 				l.doubtful = true
@@ -280,6 +283,9 @@ func (l *life) end() {
 		l.tell("%d has %v", b.number, b.mentions)
 	}
 	l.vague[boot] = l.faulty || l.spool.records == nil || len(l.spool.pending.items) > 0 || !l.spool.pending.losses.empty()
+	l.spool.writer.Lock()
+	noted := l.calm && l.spool.records != nil && l.spool.saveCursor(true) == nil
+	l.spool.writer.Unlock()
 	switch n := l.random.IntN(3); {
 	case n == 0:
 		err := l.spool.Close()
@@ -296,7 +302,7 @@ func (l *life) end() {
 		l.faulty = false
 	}
 	l.disk.Kill()
-	l.doubtful = true // the cursor may be old
+	l.doubtful = l.doubtful || !noted || l.faulty
 	power, ended := l.story[len(l.story)-1] == "power cut", l.now
 	l.now = l.now.Add(time.Duration(l.random.IntN(20)) * time.Second)
 	if l.damage && l.random.IntN(3) == 0 {
@@ -382,8 +388,12 @@ func (l *life) trouble() {
 // flip damages a byte of a file of records, of any but the last so many.
 func (l *life) flip(last int) (tail bool) {
 	var names []string
+	folder := recordsFolder
+	if l.random.IntN(4) == 0 {
+		folder = definitionsFolder
+	}
 	for _, name := range l.disk.Names() {
-		if strings.HasPrefix(name, lifeDir+"/"+recordsFolder) && strings.HasSuffix(name, ".log") {
+		if strings.HasPrefix(name, lifeDir+"/"+folder) && strings.HasSuffix(name, ".log") {
 			names = append(names, name)
 		}
 	}

@@ -159,7 +159,8 @@ func (s *Spool) trim() error {
 	s.mu.Lock()
 	keep := s.keepLocked()
 	s.mu.Unlock()
-	if keep <= s.records.Oldest() {
+	before := s.records.Oldest()
+	if keep <= before {
 		return nil
 	}
 	if err := s.secure(); err != nil {
@@ -169,6 +170,9 @@ func (s *Spool) trim() error {
 		return err
 	}
 	oldest := s.records.Oldest()
+	if oldest == before {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range s.boots {

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -144,6 +145,11 @@ func (s *Spool) retry() {
 	s.tellPending()
 	if err := s.makeRoom(0); err != nil {
 		s.trouble("drop old records", err)
+		return
+	}
+	// What was acknowledged and then left out of the log must not be taken for lost.
+	if err := errors.Join(s.sync(), s.saveCursor(true)); err != nil {
+		s.trouble("note what was acknowledged", err)
 	}
 }
 

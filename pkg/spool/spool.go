@@ -137,7 +137,7 @@ func refuses(err error) bool {
 }
 
 // Boot names the process and its run of sequence numbers.
-func (s *Spool) Boot() model.BootID { return s.cur.start.id }
+func (s *Spool) Boot() model.BootID { return s.deps.Boot }
 
 // wakeLocked wakes those who wait for records, acknowledgements and stretches.
 func (s *Spool) wakeLocked() {

@@ -17,6 +17,7 @@ import (
 // called at any time, also at once.
 type Stretch struct {
 	spool *Spool
+	id    model.BootID
 	boot  *boot
 	first uint64
 	end   uint64 // number behind the last one; math.MaxUint64: it goes on as records come
@@ -31,7 +32,7 @@ type Stretch struct {
 const openEnd = math.MaxUint64
 
 // Boot names the run of sequence numbers.
-func (st *Stretch) Boot() model.BootID { return st.boot.start.id }
+func (st *Stretch) Boot() model.BootID { return st.id }
 
 // Range tells which records there are: first to next-1, with holes where some were
 // dropped; first equals next when there is none yet.

@@ -12,8 +12,8 @@ const (
 	givenBacklog
 )
 
-// Session names this process.
-func (s *Spool) Session() model.BootID { return s.cur.start.id }
+// Session names this process: it is Boot.
+func (s *Spool) Session() model.BootID { return s.deps.Boot }
 
 // Live returns the stretch of this process that goes on as records come. It begins
 // with the oldest record that the collector does not have, or, if what was left
@@ -39,7 +39,7 @@ func (s *Spool) Live(ctx context.Context) (*Stretch, error) {
 			}
 		}
 		s.live = s.startLocked()
-		st := s.giveLocked(givenLive, &Stretch{spool: s, boot: s.cur, first: s.live, end: openEnd})
+		st := s.giveLocked(givenLive, &Stretch{spool: s, id: s.deps.Boot, boot: s.cur, first: s.live, end: openEnd})
 		s.wakeLocked() // there may be a backlog now
 		s.mu.Unlock()
 		return st, nil
@@ -57,7 +57,7 @@ func (s *Spool) Backlog(ctx context.Context) (*Stretch, error) {
 			return nil, ErrClosed
 		}
 		if b, from, to, ok := s.holeLocked(); ok {
-			st := s.giveLocked(givenBacklog, &Stretch{spool: s, boot: b, first: from, end: to + 1})
+			st := s.giveLocked(givenBacklog, &Stretch{spool: s, id: b.start.id, boot: b, first: from, end: to + 1})
 			s.mu.Unlock()
 			return st, nil
 		}
