@@ -13,13 +13,17 @@
 //   - What cannot be taken is refused by Append, with an error that errors.Is understands,
 //     and counted: times (storage.ErrTooOldSample, storage.ErrOutOfBounds), one series too
 //     many (ErrTooManySeries), names (ErrInvalid), histograms (ErrHistogram). The rest of the
-//     commit goes on. If Commit fails nothing has been stored, but for one case: when the disk
-//     fails or the process dies in between, what is stored is stored, and may be sent again.
+//     commit goes on. When Commit fails no series is there that was not before, and normally
+//     nothing is stored. But if the disk fails or the process dies in the middle of a commit,
+//     or the store's room for names ends there, whole frames of it may be there: all samples
+//     that a stream has of one time, or none. It may be sent again.
 //   - Every value comes back bit by bit. value.StaleNaN comes back as a staleness marker. One
 //     NaN cannot be stored, that of model.Ended: ErrInvalid.
 //   - Samples may come in any order within the retention. Of several samples of a series at
 //     one time the first counts. Append says storage.ErrDuplicateSampleForTimestamp when
-//     another value comes for the newest time of a series; for older times nobody is told.
+//     another value comes for the newest time of a series; for older times nobody is told. If
+//     the feed has forgotten the series in between (it was silent for an hour, or the process is
+//     another), one of the two counts, always the same.
 //   - Bounded: Options.MaxSeries. A series counts until it was silent for an hour and
 //     the feed is tidied.
 //
