@@ -3,6 +3,7 @@ package head
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"weak"
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
@@ -19,15 +20,21 @@ type schema struct {
 	columns int
 	sparse  bool // all parts are
 
-	once      sync.Once
-	made      *frame.Layout
-	layoutErr error
+	made atomic.Pointer[frame.Layout]
 }
 
-// layout makes the layout at the first call: a replay can do without.
+// layout makes the layout at the first call: a replay can do without. It fails while the
+// dictionary has forgotten the schema.
 func (s *schema) layout(d *schemas.Dictionary) (*frame.Layout, error) {
-	s.once.Do(func() { s.made, s.layoutErr = d.Layout(s.id) })
-	return s.made, s.layoutErr
+	if made := s.made.Load(); made != nil {
+		return made, nil
+	}
+	made, err := d.Layout(s.id)
+	if err != nil {
+		return nil, err
+	}
+	s.made.Store(made)
+	return made, nil
 }
 
 // find returns which of the schema's parts has the id, -1 for none.
