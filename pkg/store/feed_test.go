@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,14 +28,15 @@ import (
 type feedTest struct {
 	*testing.T
 	config Config
-	now    time.Time
+	clock  *atomic.Int64 // in milliseconds; the store looks at it as well
 	store  *Store
 	feed   *Feed
 	want   map[string]map[int64]uint64 // series, time, bits
 }
 
 func newFeedTest(t *testing.T, change func(*Config)) *feedTest {
-	f := &feedTest{T: t, config: testConfig(t.TempDir()), now: testNow, want: map[string]map[int64]uint64{}}
+	f := &feedTest{T: t, config: testConfig(t.TempDir()), clock: new(atomic.Int64), want: map[string]map[int64]uint64{}}
+	f.clock.Store(testNow.UnixMilli())
 	if change != nil {
 		change(&f.config)
 	}
@@ -43,13 +45,17 @@ func newFeedTest(t *testing.T, change func(*Config)) *feedTest {
 	return f
 }
 
+func (f *feedTest) now() time.Time { return time.UnixMilli(f.clock.Load()) }
+
+func (f *feedTest) wait(d time.Duration) { f.clock.Add(d.Milliseconds()) }
+
 func (f *feedTest) reopen() {
 	f.Helper()
 	if f.store != nil {
 		closeStore(f.T, f.store)
 	}
 	deps := testDeps()
-	deps.Now = func() time.Time { return f.now }
+	deps.Now = f.now
 	s, err := Open(f.config, deps)
 	if err != nil {
 		f.Fatal(err)
@@ -162,7 +168,7 @@ func TestFeedAgainstAModel(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			series, step := 5+r.IntN(80), int64(1+r.IntN(15_000))
 			odd := []float64{stale(), math.NaN(), math.Inf(1), math.Copysign(0, -1), math.Float64frombits(0x7ff0000000000001), math.Float64frombits(0xfff8000000000007), 1e300}
-			at := f.now.Add(-time.Hour).UnixMilli()
+			at := f.now().Add(-time.Hour).UnixMilli()
 			since := at - 30*step // it is not sure which of two samples of one time counts when the series was forgotten in between
 			for range 150 {
 				switch r.IntN(12) {
@@ -175,7 +181,7 @@ func TestFeedAgainstAModel(t *testing.T) {
 						since = at
 					}
 				case 2:
-					f.now = f.now.Add(time.Duration(r.IntN(90)) * time.Minute)
+					f.wait(time.Duration(r.IntN(90)) * time.Minute)
 					at += step
 					since = at
 				case 3, 4, 5:
@@ -212,7 +218,7 @@ func TestFeedAgainstAModel(t *testing.T) {
 // to another sheet meanwhile.
 func TestFeedRowsOfOneTime(t *testing.T) {
 	f := newFeedTest(t, nil)
-	at := f.now.UnixMilli()
+	at := f.now().UnixMilli()
 	for n := range 100 { // as the rules of one group
 		f.commit(one{numbered(n), at, float64(n)})
 	}
@@ -236,7 +242,7 @@ func TestFeedRowsOfOneTime(t *testing.T) {
 
 func TestFeedSeriesOfOtherTimesAreApart(t *testing.T) {
 	f := newFeedTest(t, nil)
-	at := f.now.UnixMilli()
+	at := f.now().UnixMilli()
 	for round := range int64(20) {
 		for group := range 10 {
 			var samples []one
@@ -254,7 +260,7 @@ func TestFeedSeriesOfOtherTimesAreApart(t *testing.T) {
 
 func TestFeedSilentSeriesLeave(t *testing.T) {
 	f := newFeedTest(t, func(c *Config) { c.MaxFeedSeries = 50 })
-	at := func() int64 { return f.now.UnixMilli() }
+	at := func() int64 { return f.now().UnixMilli() }
 	for n := range 50 {
 		f.commit(one{numbered(n), at(), 1})
 	}
@@ -269,18 +275,18 @@ func TestFeedSilentSeriesLeave(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.expect(one{numbered(49), at() + 1, 1})
-	f.now = f.now.Add(59 * time.Minute)
+	f.wait(59 * time.Minute)
 	for n := range 10 {
 		f.commit(one{numbered(n), at(), 2})
 	}
-	f.now = f.now.Add(2 * time.Minute)
+	f.wait(2 * time.Minute)
 	for n := range 40 {
 		f.commit(one{numbered(100 + n), at(), 3})
 	}
 	if s := f.feed.Stats(); s.Series != 50 || s.TooMany != 1 {
 		t.Errorf("%+v, want 50 series and one that was refused", s)
 	}
-	f.now = f.now.Add(2 * time.Hour)
+	f.wait(2 * time.Hour)
 	f.commit(one{numbered(0), at(), 4})
 	if s := f.feed.Stats(); s.Series != 1 {
 		t.Errorf("%d series after all but one were silent", s.Series)
@@ -292,7 +298,7 @@ func TestFeedSilentSeriesLeave(t *testing.T) {
 
 func TestFeedRefuses(t *testing.T) {
 	f := newFeedTest(t, nil)
-	at := f.now.UnixMilli()
+	at := f.now().UnixMilli()
 	f.commit(one{numbered(0), at, 1})
 	long := make([]byte, 5000)
 	for i := range long {
@@ -351,7 +357,7 @@ func TestFeedRefuses(t *testing.T) {
 
 func TestFeedReferencesAndMetadata(t *testing.T) {
 	f := newFeedTest(t, nil)
-	at := f.now.UnixMilli()
+	at := f.now().UnixMilli()
 	first := f.feed.Appender(context.Background())
 	if _, err := first.UpdateMetadata(0, numbered(1), metadata.Metadata{Type: "counter", Help: "What it counts."}); err != nil {
 		t.Fatal(err)
@@ -389,7 +395,7 @@ func TestFeedReferencesAndMetadata(t *testing.T) {
 func TestFeedConcurrently(t *testing.T) {
 	f := newFeedTest(t, nil)
 	var wg sync.WaitGroup
-	at := f.now.UnixMilli()
+	at := f.now().UnixMilli()
 	for writer := range 4 {
 		wg.Go(func() {
 			for round := range int64(60) {
@@ -430,7 +436,7 @@ func TestFeedEndsMeetWorkers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := f.now.UnixMilli()
+	at := f.now().UnixMilli()
 	put := func(to *Feed, t int64, v float64) {
 		f.Helper()
 		a := to.Appender(context.Background())
