@@ -49,6 +49,8 @@ func (s *Store) Import(ctx context.Context, dir string) (_ Imported, err error) 
 		return Imported{}, fmt.Errorf("store: import: %w", ErrBusy)
 	}
 	defer s.importing.Unlock()
+	s.rolls.rolling.Lock() // or a volume would come that a rollup is thought to contain
+	defer s.rolls.rolling.Unlock()
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("store: import: %w", err)
@@ -92,7 +94,9 @@ func (i *importer) run(ctx context.Context) (err error) {
 	numbers := map[uint64]bool{}
 	for _, f := range i.manifest.Files {
 		if folder, name := path.Split(f.Path); folder == volumesName+"/" {
-			if number, is := volume.NumberOf(name); is {
+			if number, is := volume.NumberOf(name); is && !strings.HasSuffix(name, volume.Raw.String()) {
+				continue // a rollup says what the volumes of its own store have: it is made anew
+			} else if is {
 				numbers[number] = true
 				volumes = append(volumes, filepath.Join(i.dir, volumesName, name))
 			}

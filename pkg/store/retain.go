@@ -44,6 +44,11 @@ func (s *Store) oldest(now time.Time) model.Millis {
 	defer held.Release()
 	for _, f := range held.Files() {
 		first, _ := f.Range()
+		for _, t := range rollTiers() {
+			if t.volume == f.Tier() {
+				first -= t.width() // the end of a bucket
+			}
+		}
 		oldest = min(oldest, first)
 	}
 	return oldest

@@ -46,6 +46,10 @@ type Stats struct {
 	PassTime   time.Duration
 	SealedRows uint64
 
+	Rolls      uint64 // volumes of rollups that were made
+	RollErrors uint64
+	RollTime   time.Duration
+
 	Damage    uint64 // pieces of the store's files that were not what was written
 	DiskBytes int64  // of the whole directory, at most a minute old
 	FreeBytes int64  // of its disk, at most some seconds old
@@ -71,6 +75,7 @@ func (s *Store) Stats() Stats {
 		Passes: f.passes.Load(), PassErrors: f.passErrors.Load(), PassTime: time.Duration(f.passTime.Load()),
 		SealedRows: f.sealedRows.Load(), Damage: f.damage.Load(),
 		DiskBytes: f.diskBytes.Load(), FreeBytes: f.freeBytes.Load(), DiskFull: !s.free.Load(), Failing: s.syncFails.Load(),
+		Rolls: s.rolls.made.Load(), RollErrors: s.rolls.errors.Load(), RollTime: time.Duration(s.rolls.time.Load()),
 		Journal: s.journal.Stats(), Volumes: s.volumes.Stats(), Schemas: s.dictionary.Stats(), Ledger: s.ledger.Stats(),
 	}
 	for _, cause := range Causes() {

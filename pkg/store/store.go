@@ -48,6 +48,7 @@ type Store struct {
 	queryable  storage.Queryable
 	feeds      feeds
 	figures    figures
+	rolls      rolls
 	elsewhere  func(number uint64) bool // volumes that are not in the set; nil: none
 
 	closing atomic.Bool
@@ -94,6 +95,7 @@ func Open(config Config, deps Deps) (*Store, error) {
 	s.tend()
 	s.done.Go(s.commitLoop)
 	s.done.Go(s.tendLoop)
+	s.done.Go(s.rollLoop)
 	return s, nil
 }
 
@@ -108,6 +110,7 @@ func openStore(config Config, deps Deps, elsewhere func(number uint64) bool) (s 
 	}
 	s = &Store{config: config, deps: deps, log: deps.Log.With("component", "store"), now: deps.Now, elsewhere: elsewhere,
 		early: make(chan struct{}, 1), flushes: make(chan chan error), stop: make(chan struct{})}
+	s.rolls.wake = make(chan struct{}, 1)
 	if err := s.openParts(&opened); err != nil {
 		return nil, opened, err
 	}
@@ -159,6 +162,9 @@ func (s *Store) openParts(opened *teardown) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	opened.add(s.volumes.Close)
+	if err := s.dropReplaced(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
 	for _, d := range volumeDamage {
 		s.reportVolume(d)
 	}

@@ -67,6 +67,7 @@ func (s *Store) sweep(now time.Time) {
 	if err := s.ledger.Sync(); err != nil {
 		s.log.Warn("the ledger of gaps cannot be written; the journal still has it", "err", err)
 	}
+	s.rollSoon() // before anything goes
 	if err := s.retain(now); err != nil {
 		s.figures.passErrors.Add(1)
 		s.log.Warn("old data cannot be dropped", "err", err)
