@@ -46,8 +46,13 @@
 //
 // # Costs
 //
-// A commit that changes which series there are costs a schema: some 2 KiB of memory and as
-// much disk for as long as the samples are kept. A sample costs 2 to 10 bytes in the
-// journal and what a column takes in a block; one that is late costs the rest of its row as well
-// when it does not follow another that is as late.
+// A series costs some 400 bytes of memory, those of the head and of the dictionary included. A
+// commit that changes which series there are costs a schema: some 2 KiB of memory and as much
+// disk for as long as the samples are kept.
+//
+// A sample of 10,000 that come together costs 0.1 us of processor time and 2 bytes in the
+// journal; one that is committed alone, as that of a rule, 2 us and some 55 bytes. Sealed, it
+// takes what a column takes: 1.5 bytes in blocks of 480 rows, most of them counters
+// (BenchmarkFeed). One that is late costs the rest of its row as well when it does not follow
+// another that is as late.
 package feed
