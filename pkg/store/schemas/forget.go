@@ -113,6 +113,9 @@ func (d *Dictionary) forgetSources() int {
 	d.changing(len(gone), func(i int) {
 		delete(d.sources, sourceKey{gone[i].worker, gone[i].host})
 		delete(d.numbers, gone[i].number)
+		for _, number := range gone[i].former {
+			delete(d.numbers, number)
+		}
 	})
 	empty := map[*host]struct{}{}
 	for h := range hosts {

@@ -105,8 +105,17 @@ func (d *Dictionary) loadSource(body []byte) error {
 	if known != nil && known.worker == worker && known.host.is(hostLabels) {
 		return nil
 	}
-	if h := d.findHost(hostLabels); known != nil || (h != nil && d.sources[sourceKey{worker, h}] != nil) {
-		return fmt.Errorf("schemas: load source: number %d or worker %v is another already: %w", number, worker, ErrMalformed)
+	if known != nil {
+		return fmt.Errorf("schemas: load source: number %d of worker %v is another's already: %w", number, worker, ErrMalformed)
+	}
+	if s := d.findSource(worker, hostLabels); s != nil {
+		// It was forgotten, and came again: records from now on call it so.
+		s.former = append(s.former, s.number)
+		s.number = uint32(number)
+		s.idle = false
+		d.numbers[s.number] = s
+		d.last = max(d.last, s.number)
+		return nil
 	}
 	_, err := d.addSource(uint32(number), worker, hostLabels)
 	return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -111,7 +112,6 @@ func TestDamagedRecordsAreRefused(t *testing.T) {
 		{"source of number 0", strings.Replace(golden[2], "13  01", "13  00", 1), ErrMalformed},
 		{"source of a long number", strings.Replace(golden[2], "13  01", "13  8100", 1), ErrMalformed},
 		{"source with another name", strings.Replace(golden[2], "776562", "776563", 1), ErrMalformed},
-		{"source with another number", strings.Replace(golden[2], "13  01", "13  02", 1), ErrMalformed},
 		{"source with something behind", golden[2] + "00", ErrMalformed},
 		{"source with unsorted labels", "13 07 00010203040546078809 0a0b0c0d0e0f 02 01 62 01 62 01 61 01 61", ErrMalformed},
 		{"source without a value", "13 07 00010203040546078809 0a0b0c0d0e0f 01 01 62 00", ErrLabels},
@@ -129,6 +129,32 @@ func TestDamagedRecordsAreRefused(t *testing.T) {
 		if now := b.Stats(); now != was {
 			t.Errorf("%s: %+v, before it was %+v", fact.what, now, was)
 		}
+	}
+}
+
+// TestASourceThatWasForgottenAndComesAgain has another number than before in the same log.
+func TestASourceThatWasForgottenAndComesAgain(t *testing.T) {
+	b := goldenBook(t)
+	again := goldenRecord(t, strings.Replace(golden[2], "13  01", "13  07", 1))
+	span := goldenRecord(t, strings.Replace(golden[3], "14  01 01", "14  01 07", 1))
+	if err := errors.Join(b.Load(again), b.Load(span), b.Load(again)); err != nil {
+		t.Fatal(err)
+	}
+	if one, seven := b.Source(1), b.Source(7); one == nil || one != seven || seven.Number() != 7 {
+		t.Errorf("numbers 1 and 7 are %v and %v, want one source of number 7", one, seven)
+	}
+	if n := b.Stats().Sources; n != 1 {
+		t.Errorf("%d sources, want 1", n)
+	}
+	record, next, err := b.AddSource(nil, b.Source(7).worker, labels.FromStrings("instance", "other"))
+	if err != nil || next.Number() != 8 || len(record) == 0 {
+		t.Errorf("the next source: %v, %v", next, err)
+	}
+	for range 3 {
+		b.Forget(math.MaxInt64)
+	}
+	if b.Source(1) != nil || b.Source(7) != nil {
+		t.Error("a number is left of a source that is forgotten")
 	}
 }
 

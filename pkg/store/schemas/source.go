@@ -20,6 +20,7 @@ type Source struct {
 	worker model.WorkerID
 	host   *host
 	number uint32
+	former []uint32 // numbers that it had before, in the log; guarded by writing
 	bytes  int64
 
 	spans  []*Span        // guarded by mu, grows at its end, or is replaced
