@@ -15,7 +15,7 @@ FLAGS     := -trimpath
 TEST_NEEDS := ip:iproute2 unshare:util-linux python3:python3 gcc:gcc ld:binutils
 TEST_MORE  := python3-jsonpickle libc6-dev
 
-.PHONY: run test check build vet tidy-check fuzz bench clean test-deps
+.PHONY: run test check build vet tidy-check fuzz bench bench-store clean test-deps
 
 ## run: build, then start a whole fleet on this machine with throw-away state (Ctrl-C ends it)
 run: build
@@ -71,6 +71,12 @@ fuzz:
 ## bench: measure on one core; docs/performance.md explains the figures
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -cpu 1 ./...
+
+## bench-store: the table of the store in docs/performance.md, beside prometheus/tsdb
+bench-store:
+	$(GO) test -run '^$$' -bench '^BenchmarkIngest$$' -benchtime 100x -cpu 1 -timeout 1h ./pkg/store
+	$(GO) test -run '^$$' -bench '^(BenchmarkSeal|BenchmarkMemory)$$' -benchtime 1x -cpu 1 -timeout 1h ./pkg/store
+	$(GO) test -run '^$$' -bench '^(BenchmarkRestart|BenchmarkQuery)$$' -benchtime 5x -cpu 1 -timeout 1h ./pkg/store
 
 clean:
 	rm -rf bin
