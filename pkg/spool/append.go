@@ -184,7 +184,12 @@ func (s *Spool) write(it item) error {
 		}
 	}
 	s.buf = appendEntry(s.buf[:0], e)
-	index, err := s.records.Append(s.buf)
+	entries := [][]byte{s.buf}
+	if s.sinceBoot += len(s.buf); s.sinceBoot >= int(s.limits.segment)/2 { // each segment says whose records it has
+		entries = append(entries, appendEntry(nil, entry{kind: kindBoot, boot: s.cur.number, start: s.cur.start, again: true}))
+		s.sinceBoot = 0
+	}
+	index, err := s.records.Append(entries...)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type boot struct {
 	// lost are records that were counted as lost and are not to be sent. They
 	// become done with those around them.
 	lost intervals
+	told intervals // of them those that are written down, as a start finds them
 	// unread are records that cannot be read, counted or not.
 	unread   intervals
 	mentions []mention // rising

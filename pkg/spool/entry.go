@@ -55,7 +55,10 @@ type entry struct {
 	through uint64
 	lost    []lostSeqs
 
-	start start      // of a boot
+	start start // of a boot
+	// again says of a boot that it has begun before: what was written down of it is
+	// repeated, for when the first time cannot be read.
+	again bool
 	at    time.Time  // of an orderly end
 	def   definition // of a content, and of a mention
 }
@@ -113,6 +116,7 @@ func appendEntry(dst []byte, e entry) []byte {
 		}
 		dst = append(dst, e.raw...)
 	case kindBoot:
+		dst = append(dst, boolByte(e.again))
 		dst = append(dst, e.start.id[:]...)
 		dst = append(dst, e.start.worker[:]...)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(e.start.started.UnixMilli()))
@@ -132,6 +136,13 @@ func appendEntry(dst []byte, e entry) []byte {
 		dst = append(dst, e.def.id[:]...)
 	}
 	return dst
+}
+
+func boolByte(is bool) byte {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func appendCounts(dst []byte, e entry) []byte {
@@ -165,6 +176,8 @@ func parseEntry(b []byte) (e entry, err error) {
 		e.lost = p.lost()
 		e.raw = p.rest()
 	case kindBoot:
+		again := p.byte()
+		e.again, p.bad = again == 1, p.bad || again > 1
 		e.start = p.start()
 	case kindClosed:
 		e.at = p.time()

@@ -54,10 +54,13 @@ type world struct {
 	order                []*boot // those that records were found of, rising
 	highest              uint32  // number of a boot
 	newest               model.Millis
-	closed               bool    // the last thing written was an orderly end
-	last                 *boot   // whose
-	floor                uint64  // index up to which everything was dropped
-	losses               []found // that nobody has told yet
+	closed               bool                       // the last thing written was an orderly end
+	last                 *boot                      // whose
+	floor                uint64                     // index up to which everything was dropped
+	done                 map[model.BootID]intervals // by the cursor
+	later                bool                       // something was counted as lost that is there, and was read before that was known
+	losses               []found                    // that nobody has told yet
+	nameless             map[*boot]*found           // frames of boots of which nothing else was read yet
 	damage               []*durable.Damage
 }
 
@@ -91,7 +94,7 @@ func (w *world) close() {
 
 // load opens the folder and reads everything in it.
 func (s *Spool) load() (*world, error) {
-	w := &world{boots: map[uint32]*boot{}, defs: definitions{contents: map[[16]byte]*content{}}}
+	w := &world{}
 	if err := s.fill(w); err != nil {
 		w.close()
 		return nil, err
@@ -113,18 +116,43 @@ func (s *Spool) fill(w *world) (err error) {
 	if damaged != nil {
 		s.log.Warn("the note of what was acknowledged cannot be read: some records are sent again", logkey.Path, s.cursor.path, logkey.Err, damaged)
 	}
-	w.newest = saved.newest
+	if err := w.read(saved, nil, uint64(s.limits.chunk)); err != nil || !w.later {
+		return err
+	}
+	// What was counted as lost breaks the chain of its stream, and that was only read
+	// behind it.
+	told := map[uint32]intervals{}
+	for number, b := range w.boots {
+		told[number] = b.told
+	}
+	*w = world{records: w.records, definitions: w.definitions, damage: w.damage}
+	return w.read(saved, told, uint64(s.limits.chunk))
+}
+
+// read reads both logs. told is what is known to be counted as lost.
+func (w *world) read(saved cursor, told map[uint32]intervals, chunkSize uint64) error {
+	w.boots, w.defs, w.newest = map[uint32]*boot{}, definitions{contents: map[[16]byte]*content{}}, saved.newest
 	if err := w.readDefinitions(); err != nil {
 		return err
 	}
-	for _, one := range saved.boots {
-		for _, b := range w.boots {
-			if b.start.id == one.id {
-				b.done = one.done
-			}
-		}
+	for number, seqs := range told {
+		w.at(number).lost = seqs
 	}
-	return w.readRecords(uint64(s.limits.chunk))
+	w.done, w.nameless = map[model.BootID]intervals{}, map[*boot]*found{}
+	for _, one := range saved.boots {
+		w.done[one.id] = one.done
+	}
+	return w.readRecords(chunkSize)
+}
+
+// at returns a boot, about which nothing else needs to be known.
+func (w *world) at(number uint32) *boot {
+	b := w.boots[number]
+	if b == nil {
+		b = newBoot(number, start{})
+		w.boots[number] = b
+	}
+	return b
 }
 
 func (s *Spool) openLog(w *world, folder string, segment, unsynced model.Bytes) (*durable.Log, error) {
@@ -144,12 +172,7 @@ func (w *world) readDefinitions() error {
 			id := frame.PartIDOf(e.def.payload) // schemas are named likewise
 			_ = w.defs.add(e.def.kind, id, e.def.payload)
 		case kindMention:
-			b := w.boots[e.boot]
-			if b == nil {
-				b = newBoot(e.boot, start{}) // the log of records may know more
-				w.boots[e.boot] = b
-			}
-			b.mention(mention{e.def.seq, e.def.kind, e.def.stream, e.def.id})
+			w.at(e.boot).mention(mention{e.def.seq, e.def.kind, e.def.stream, e.def.id})
 		}
 		return true
 	}, func(durable.Range) {})
@@ -157,11 +180,7 @@ func (w *world) readDefinitions() error {
 
 // meet takes note of a boot.
 func (w *world) meet(e entry) *boot {
-	b := w.boots[e.boot]
-	if b == nil {
-		b = newBoot(e.boot, e.start)
-		w.boots[e.boot] = b
-	}
+	b := w.at(e.boot)
 	b.start = e.start
 	w.highest = max(w.highest, e.boot)
 	return b
@@ -199,8 +218,15 @@ func (w *world) readRecords(chunkSize uint64) error {
 	}
 	for _, b := range w.boots {
 		w.highest = max(w.highest, b.number)
-		if len(b.runs) > 0 {
-			w.order = append(w.order, b)
+		for _, i := range w.done[b.start.id] {
+			b.done.add(i.from, i.to)
+		}
+		if len(b.runs) == 0 {
+			continue
+		}
+		w.order = append(w.order, b)
+		if f := w.nameless[b]; f != nil && b.start.id.IsZero() {
+			w.losses = append(w.losses, *f)
 		}
 	}
 	slices.SortFunc(w.order, func(a, b *boot) int { return int(a.number) - int(b.number) })
@@ -225,7 +251,9 @@ func (w *world) take(v *survey, index uint64, e entry, size int, chunkSize uint6
 	switch {
 	case found.known:
 		b.done.add(r.seq, r.seq)
-	case found.orphan, b.start.id.IsZero() && r.kind == frame.KindFrame:
+	case b.start.id.IsZero() && r.kind == frame.KindFrame:
+		w.noteNameless(b, r)
+	case found.orphan:
 		v.gone(b, r.seq, r.seq, 1, r.samples, r.header.At, r.header.At)
 	}
 	if e.kind != kindLoss {
@@ -233,10 +261,23 @@ func (w *world) take(v *survey, index uint64, e entry, size int, chunkSize uint6
 	}
 	w.floor = max(w.floor, e.through)
 	for _, l := range e.lost {
-		if b := w.boots[l.boot]; b != nil {
-			b.lost.add(l.from, l.to)
-		}
+		b := w.at(l.boot)
+		_, _, there := b.logged(l.from)
+		w.later = w.later || there && b.lost.count(l.from, l.to) < l.to-l.from+1
+		b.lost.add(l.from, l.to)
+		b.told.add(l.from, l.to)
 	}
+}
+
+// noteNameless counts a frame of which it is not known yet whose it is.
+func (w *world) noteNameless(b *boot, r record) {
+	f := w.nameless[b]
+	if f == nil {
+		f = &found{boot: b, from: r.seq, at: r.header.At}
+		w.nameless[b] = f
+	}
+	f.to, f.until = r.seq, r.header.At
+	f.frames, f.samples = f.frames+1, f.samples+r.samples
 }
 
 // settle lets what was dropped be gone.

@@ -67,17 +67,19 @@ type Spool struct {
 	// writer is held by whoever appends, drops, syncs or opens. It is taken before
 	// mu, and held while the disk is at work. records, and boots but for their done,
 	// change while both are held.
-	writer  sync.Mutex
-	buf     []byte // of an entry
-	raw     []byte // of a record
-	mark    syncMark
-	unsure  bool      // an event that tells of losses may not be on disk
-	retryAt time.Time // when the folder is to be opened again
-	told    string    // the error of the disk that the log was told of
-	begun   bool      // the first frame has come
-	first   model.Millis
-	watch   func(*boot) // nil but in tests: is told of the boots that are found
-	former  *former     // what is to be told with the first frame; nil: nothing
+	writer sync.Mutex
+	buf    []byte // of an entry
+	raw    []byte // of a record
+	mark   syncMark
+	// sinceBoot is how many bytes were written since it was written whose they are.
+	sinceBoot int
+	unsure    bool      // an event that tells of losses may not be on disk
+	retryAt   time.Time // when the folder is to be opened again
+	told      string    // the error of the disk that the log was told of
+	begun     bool      // the first frame has come
+	first     model.Millis
+	watch     func(*boot) // nil but in tests: is told of the boots that are found
+	former    *former     // what is to be told with the first frame; nil: nothing
 
 	mu      sync.Mutex
 	records *durable.Log // nil: the folder is not open

@@ -72,14 +72,18 @@ type verdict struct {
 // bad notes records that cannot be read.
 func (v *survey) bad(lost durable.Range) { v.holes += max(1, lost.Count()) }
 
-// begin notes the entry of a boot.
+// begin notes the entry of a boot. There is one at its beginning, and more later on.
 func (v *survey) begin(e entry) {
+	if v.seen[e.boot] != nil {
+		return
+	}
 	if former := v.boots[e.start.before]; former != nil && v.seen[former.number] != nil {
 		v.missing(former, v.seen[former.number], e.start.formerSeq+1, e.start.formerFrames, e.start.formerTotals, v.seen[former.number].at)
 	}
-	if v.seen[e.boot] == nil {
-		v.seen[e.boot] = &account{whole: true}
+	if e.again {
+		return
 	}
+	v.seen[e.boot] = &account{whole: true}
 	v.last, v.holes = e.boot, 0
 }
 
@@ -164,6 +168,9 @@ func (v *survey) follow(b *boot, r record) (orphan, known bool) {
 	case !begun && !a.whole && !a.damaged:
 		c.state = settled
 	case !begun, c.state == settled && a.damaged, c.state == linked && (r.header.SinceKey != c.sinceKey+1 || r.header.Base != c.at):
+		c.state = broken
+	}
+	if b.lost.has(r.seq) { // whatever was the reason, those behind go with it
 		c.state = broken
 	}
 	c.seq, c.at, c.sinceKey = r.seq, r.header.At, r.header.SinceKey
