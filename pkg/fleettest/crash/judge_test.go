@@ -1,0 +1,183 @@
+package crash
+
+import (
+	"fmt"
+	"slices"
+	"testing/synctest"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/cloudless-fleet/cloudless/pkg/event"
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/store/ledger"
+)
+
+// judge closes the books: with what is in the journal, when all is sealed, and once more
+// after a start.
+func (l *life) judge() {
+	time.Sleep(time.Second) // for a group commit
+	synctest.Wait()
+	l.judgeAt("before the last pass", true)
+	if err := l.collector.now.store.Pass(); err != nil {
+		l.fail("the last pass: %v", err)
+	}
+	l.judgeAt("sealed", false)
+	before := l.gaps()
+	if err := l.collector.now.end(); err != nil {
+		l.fail("collector: end: %v", err)
+	}
+	if l.startCollector(); l.collector.now == nil {
+		return
+	}
+	if diff := gocmp.Diff(before, l.gaps()); diff != "" {
+		l.fail("after a start the ledger is another one (-before +after):\n%s", diff)
+	}
+	l.judgeAt("after a start", false)
+}
+
+func (l *life) judgeAt(stage string, journaled bool) {
+	if l.fails > 0 {
+		return
+	}
+	l.tell("the books %s", stage)
+	all := l.read(journaled)
+	for _, w := range l.workers {
+		w.books.settle()
+		j := &judgement{life: l, worker: w, books: w.books, stage: stage, found: all[w.id], gaps: l.gapsOf(w)}
+		j.once()
+		j.balance()
+		j.queries()
+	}
+}
+
+// gaps are the entries of all workers.
+func (l *life) gaps() (all []ledger.Entry) {
+	for _, w := range l.workers {
+		all = append(all, l.gapsOf(w)...)
+	}
+	return all
+}
+
+func (l *life) gapsOf(w *worker) []ledger.Entry {
+	found, more := l.collector.now.store.Ledger().Find(ledger.Query{Worker: w.id, Limit: 20000})
+	if more {
+		l.fail("%s: more gaps than can be", w.name)
+	}
+	return found
+}
+
+// judgement is what is found of one worker.
+type judgement struct {
+	*life
+	worker *worker
+	books  *books
+	stage  string
+	found  *found
+	gaps   []ledger.Entry
+}
+
+func (j *judgement) fail(format string, args ...any) {
+	j.life.fail("%s: %s: %s", j.stage, j.worker.name, fmt.Sprintf(format, args...))
+}
+
+func (f *sampled) String() string {
+	return fmt.Sprintf("frame %d of %v (stream %d, %d, %d samples, taken %v)", f.seq, f.boot, f.stream, f.at, f.samples, f.taken.Format("15:04:05.000"))
+}
+
+// once demands that each row is there once.
+func (j *judgement) once() {
+	j.books.stored = map[*sampled]bool{}
+	for key, n := range j.found.rows {
+		f := j.books.byRow[key]
+		if f == nil {
+			continue // it was told of
+		}
+		j.books.stored[f] = true
+		if n != 1 {
+			j.fail("%v is stored %d times", f, n)
+		}
+	}
+}
+
+// sums are frames and samples.
+type sums struct{ frames, samples uint64 }
+
+// balance compares what is stored, and what the ledger says, with what was measured.
+func (j *judgement) balance() {
+	boots := map[model.BootID][]*sampled{}
+	for _, f := range j.books.frames {
+		boots[f.boot] = append(boots[f.boot], f)
+	}
+	for boot, frames := range boots {
+		j.balanceBoot(boot, frames)
+	}
+}
+
+// counts says that the entry counts frames of a boot that were measured and are lost.
+func counts(e ledger.Entry, boot model.BootID) bool {
+	return e.Gap.Boot == boot && (e.Gap.Cause.Sampled() || e.Gap.Cause.Refused()) && e.Gap.FirstSeq > 0
+}
+
+func (j *judgement) balanceBoot(boot model.BootID, frames []*sampled) {
+	var told, missing sums
+	exact := true // how many samples the refused frames had is known
+	var ranges []event.Gap
+	for _, e := range j.gaps {
+		if counts(e, boot) {
+			told.frames, told.samples = told.frames+e.Gap.Frames, told.samples+e.Gap.Samples
+			exact = exact && e.Gap.Cause != event.RefusedLimit && e.Gap.Cause != event.RefusedDamaged && e.Gap.Cause != event.RefusedOther && e.Gap.Text == ""
+			ranges = append(ranges, e.Gap)
+		}
+	}
+	inLedger := func(f *sampled) bool {
+		return slices.ContainsFunc(ranges, func(g event.Gap) bool { return g.FirstSeq <= f.seq && f.seq <= g.LastSeq })
+	}
+	doubtful := sums{} // stored, and perhaps in the ledger as well
+	for _, f := range frames {
+		switch {
+		case j.books.stored[f]:
+			if inLedger(f) {
+				doubtful.frames, doubtful.samples = doubtful.frames+1, doubtful.samples+f.samples
+			}
+		case inLedger(f):
+			missing.frames, missing.samples = missing.frames+1, missing.samples+f.samples
+		case f.old(j.life):
+		case f.told:
+			j.fail("%v was acknowledged, and is neither stored nor in the ledger", f)
+		default:
+			j.excuse(f)
+		}
+	}
+	if told.frames < missing.frames || exact && told.samples < missing.samples {
+		j.fail("boot %v: the ledger has %+v, missing are %+v: %v", boot, told, missing, ranges)
+	}
+	if told.frames > missing.frames+doubtful.frames || exact && told.samples > missing.samples+doubtful.samples ||
+		j.plan.calm && (told.frames != missing.frames || exact && told.samples != missing.samples) {
+		j.fail("boot %v: the ledger has %+v, missing are %+v, and %+v of which it may not have known that they arrived: %v", boot, told, missing, doubtful, ranges)
+	}
+}
+
+// old says that the retention may have taken the frame.
+func (f *sampled) old(l *life) bool {
+	return l.plan.forgets && time.Since(time.UnixMilli(int64(f.at))) > l.collector.config.Retention
+}
+
+// excuse looks for the reason why a frame is gone that nobody has counted.
+func (j *judgement) excuse(f *sampled) {
+	e, ended := j.books.ends[f.boot]
+	if !ended || e.how == stopped && !e.since.IsZero() || f.taken.Before(e.since) {
+		j.fail("%v is neither stored nor in the ledger; its process ended: %+v", f, e)
+		return
+	}
+	if j.plan.clocks {
+		return // by whose clock?
+	}
+	covered := slices.ContainsFunc(j.gaps, func(e ledger.Entry) bool {
+		c := e.Gap.Cause
+		return (c == event.AgentCrashed || c == event.HostOff || c == event.AgentStopped) && e.Gap.From <= f.at && f.at <= e.Gap.To
+	})
+	if !covered {
+		j.fail("%v went with its process (%+v), and no gap covers its time", f, e)
+	}
+}
