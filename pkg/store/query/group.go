@@ -14,6 +14,7 @@ type group struct {
 	chunks  []chunk // by time
 	first   [1]chunk
 	counted int // chunks
+	values  int // in all chunks that were counted
 	lane    int32
 	// live says that the lane's last row that was read had the part.
 	live bool

@@ -157,7 +157,9 @@ func (l *loader) account(n *lane, groups []*group, since mark) error {
 	var samples int64
 	for _, g := range groups {
 		for ; g.counted < len(g.chunks); g.counted++ {
-			samples += int64(len(g.chunks[g.counted].v))
+			n := len(g.chunks[g.counted].v)
+			g.values += n
+			samples += int64(n)
 		}
 	}
 	if err := l.allow(samples); err != nil {

@@ -1,6 +1,8 @@
 package query
 
 import (
+	"sync"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
@@ -38,9 +40,9 @@ func (s *series) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 		return it
 	}
 	if n.lazy {
-		again := [1]group{g.one(s.place.index)}
-		if it.err = s.set.reload(n, again[:]); it.err == nil {
-			it.begin(again[0].chunks, 0)
+		chunks, index, err := s.set.lazily(s.place, g, n)
+		if it.err = err; err == nil {
+			it.begin(chunks, index)
 		}
 	} else {
 		it.begin(g.chunks, int(s.place.index))
@@ -49,6 +51,37 @@ func (s *series) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 		it.skip(int64(s.set.window.mint))
 	}
 	return it
+}
+
+// again is the group whose turn it is, of lanes that are read again: when series are not
+// sorted, those of a group follow each other.
+type again struct {
+	mu     sync.Mutex // guards everything below
+	group  int32      // from 1; 0 is none
+	chunks []chunk
+}
+
+// againValues is how many values a group may have that is read again as a whole.
+const againValues = 1 << 19
+
+// lazily reads the series at p again, alone or with its group.
+func (s *seriesSet) lazily(p place, g *group, n *lane) (chunks []chunk, index int, err error) {
+	if s.sorted || g.values > againValues {
+		alone := [1]group{g.one(p.index)}
+		err := s.reload(n, alone[:])
+		return alone[0].chunks, 0, err
+	}
+	s.again.mu.Lock()
+	defer s.again.mu.Unlock()
+	if s.again.group != p.group+1 {
+		whole := [1]group{{part: g.part, columns: g.columns}}
+		s.again.group = 0
+		if err := s.reload(n, whole[:]); err != nil {
+			return nil, 0, err
+		}
+		s.again.group, s.again.chunks = p.group+1, whole[0].chunks
+	}
+	return s.again.chunks, int(p.index), nil
 }
 
 // one is the group of one of its columns, not read yet.

@@ -43,6 +43,7 @@ type seriesSet struct {
 	numbers  map[laneKey]int // of lanes; nil while there is one
 	groups   []group
 	series   []series
+	again    again
 	at       int
 	err      error
 	warnings annotations.Annotations
