@@ -44,7 +44,7 @@ func (s *Spool) attach() error {
 	var lost losses
 	s.mu.Lock()
 	for _, f := range w.losses {
-		lost.add(f.boot, f.from, f.to, f.frames, f.samples, f.at, f.until)
+		lost.add(f)
 	}
 	s.mu.Unlock()
 	s.report(&lost, event.SpoolDamaged, "", 0)

@@ -41,6 +41,9 @@ type mention struct {
 	kind   frame.Kind
 	stream model.StreamID
 	id     [16]byte
+	// torn says that the schema cannot be given to anybody; see findTorn. The frames
+	// of it are lost.
+	torn bool
 }
 
 // lane is a stream as its newest frame leaves it.
@@ -188,7 +191,7 @@ func (b *boot) mentionAfter(seq uint64) int {
 func (b *boot) schemaAt(stream model.StreamID, seq uint64) (id frame.SchemaID, since uint64, ok bool) {
 	for i := b.mentionAfter(seq) - 1; i >= 0; i-- {
 		if m := b.mentions[i]; m.kind == frame.KindSchema && m.stream == stream {
-			return m.id, m.seq, true
+			return m.id, m.seq, !m.torn
 		}
 	}
 	return id, 0, false

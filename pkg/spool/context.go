@@ -39,7 +39,7 @@ func (st *Stretch) context(after uint64, known func(frame.PartID) bool, frames [
 	all := frames
 	s.mu.Lock()
 	for _, m := range st.boot.mentions {
-		c := s.defs.contents[m.id]
+		c := s.defs.givenLocked(m)
 		if m.seq > after || c == nil || m.kind == frame.KindPart && known(m.id) {
 			continue
 		}
@@ -92,7 +92,7 @@ func (st *Stretch) openGroups(after uint64) (frames []encoded, damage *durable.D
 		if g.chain.state != linked || st.boot != s.cur && (l == nil || l.last <= after) {
 			continue // it is not whole, or nothing follows
 		}
-		if schema, since, _ := st.boot.schemaAt(stream, after); schema != g.schema || since > g.frames[0].seq || st.boot.lost.has(g.frames[len(g.frames)-1].seq) {
+		if schema, since, whole := st.boot.schemaAt(stream, after); !whole || schema != g.schema || since > g.frames[0].seq || st.boot.lost.has(g.frames[len(g.frames)-1].seq) {
 			continue // the stream goes on with a key frame
 		}
 		frames = append(frames, g.frames...)

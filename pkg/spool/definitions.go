@@ -61,6 +61,15 @@ func (d *definitions) knows(id frame.SchemaID) bool {
 	return true
 }
 
+// givenLocked is what a receiver is given for a mention: nil if it is not there any
+// more, or is a schema of parts that are not.
+func (d *definitions) givenLocked(m mention) *content {
+	if m.kind == frame.KindSchema && (m.torn || !d.knows(m.id)) {
+		return nil
+	}
+	return d.contents[m.id]
+}
+
 // flush writes what is new. The caller holds writer.
 func (d *definitions) flush(number uint32) error {
 	if d.log == nil {

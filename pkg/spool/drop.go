@@ -146,12 +146,11 @@ func (s *Spool) survey(from, end uint64, dropping bool) (*losses, error) {
 	s.mu.Unlock()
 	v := newSurvey(&s.defs, boots)
 	v.settled = true
-	gone := func(b *boot, from, to, frames, samples uint64, at, until model.Millis) {
+	v.gone = func(f found) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		lost.add(b, from, to, frames, samples, at, until)
+		lost.add(f)
 	}
-	v.gone = gone
 	if !dropping {
 		s.trust(v, from)
 	}
@@ -185,7 +184,7 @@ func (s *Spool) survey(from, end uint64, dropping bool) (*losses, error) {
 				s.mu.Unlock()
 			}
 		case dropping && !behind, found.orphan && !found.known:
-			gone(b, r.seq, r.seq, 1, r.samples, r.header.At, r.header.At)
+			v.gone(lostFrame(b, r))
 		}
 		return !behind || len(open) > 0
 	}, v.bad)

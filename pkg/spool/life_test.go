@@ -282,7 +282,7 @@ func (l *life) end() {
 	for _, b := range l.spool.boots {
 		l.tell("%d has %v", b.number, b.mentions)
 	}
-	l.vague[boot] = l.faulty || l.spool.records == nil || len(l.spool.pending.items) > 0 || !l.spool.pending.losses.empty()
+	l.vague[boot] = l.faulty || l.spool.told != "" || l.spool.records == nil || len(l.spool.pending.items) > 0 || !l.spool.pending.losses.empty()
 	l.spool.writer.Lock()
 	noted := l.calm && l.spool.records != nil && l.spool.saveCursor(true) == nil
 	l.spool.writer.Unlock()

@@ -64,24 +64,18 @@ type world struct {
 	damage               []*durable.Damage
 }
 
-// found is a loss that a survey has found.
-type found struct {
-	boot                      *boot
-	from, to, frames, samples uint64
-	at, until                 model.Millis
-}
-
 // gone notes a loss. Those that follow each other and are alike become one.
-func (w *world) gone(b *boot, from, to, frames, samples uint64, at, until model.Millis) {
+func (w *world) gone(f found) {
 	if n := len(w.losses); n > 0 {
 		last := &w.losses[n-1]
-		if last.boot == b && last.to+1 == from && frames == to-from+1 && last.frames == last.to-last.from+1 && samples*last.frames == last.samples*frames {
-			last.to, last.until = to, max(last.until, until)
-			last.frames, last.samples = last.frames+frames, last.samples+samples
+		if last.boot == f.boot && last.to+1 == f.from && f.frames == f.to-f.from+1 && last.frames == last.to-last.from+1 &&
+			f.samples*last.frames == last.samples*f.frames && !f.guess && !last.guess {
+			last.to, last.until = f.to, max(last.until, f.until)
+			last.frames, last.samples = last.frames+f.frames, last.samples+f.samples
 			return
 		}
 	}
-	w.losses = append(w.losses, found{b, from, to, frames, samples, at, until})
+	w.losses = append(w.losses, f)
 }
 
 func (w *world) close() {
@@ -164,7 +158,7 @@ func (s *Spool) openLog(w *world, folder string, segment, unsynced model.Bytes) 
 
 // readDefinitions reads the log of definitions.
 func (w *world) readDefinitions() error {
-	return scan(w.definitions, 0, w.definitions.Next(), func(_ uint64, e entry, _ int) bool {
+	err := scan(w.definitions, 0, w.definitions.Next(), func(_ uint64, e entry, _ int) bool {
 		switch e.kind {
 		case kindBoot:
 			w.meet(e)
@@ -172,10 +166,33 @@ func (w *world) readDefinitions() error {
 			id := frame.PartIDOf(e.def.payload) // schemas are named likewise
 			_ = w.defs.add(e.def.kind, id, e.def.payload)
 		case kindMention:
-			w.at(e.boot).mention(mention{e.def.seq, e.def.kind, e.def.stream, e.def.id})
+			w.at(e.boot).mention(mention{seq: e.def.seq, kind: e.def.kind, stream: e.def.stream, id: e.def.id})
 		}
 		return true
 	}, func(durable.Range) {})
+	for _, b := range w.boots {
+		b.findTorn(&w.defs)
+	}
+	return err
+}
+
+// findTorn finds the schemas that cannot be given to anybody: something of them, or a
+// mention of one of their parts, was lost.
+func (b *boot) findTorn(defs *definitions) {
+	have := map[[16]byte]bool{}
+	for i := range b.mentions {
+		m := &b.mentions[i]
+		have[m.id] = have[m.id] || m.kind == frame.KindPart
+		if m.kind != frame.KindSchema {
+			continue
+		}
+		if m.torn = !defs.knows(m.id); m.torn {
+			continue
+		}
+		for _, part := range defs.contents[m.id].parts {
+			m.torn = m.torn || !have[part]
+		}
+	}
 }
 
 // meet takes note of a boot.
@@ -216,6 +233,7 @@ func (w *world) readRecords(chunkSize uint64) error {
 	if err != nil {
 		return err
 	}
+	v.end()
 	for _, b := range w.boots {
 		w.highest = max(w.highest, b.number)
 		for _, i := range w.done[b.start.id] {
@@ -254,7 +272,7 @@ func (w *world) take(v *survey, index uint64, e entry, size int, chunkSize uint6
 	case b.start.id.IsZero() && r.kind == frame.KindFrame:
 		w.noteNameless(b, r)
 	case found.orphan:
-		v.gone(b, r.seq, r.seq, 1, r.samples, r.header.At, r.header.At)
+		v.gone(lostFrame(b, r))
 	}
 	if e.kind != kindLoss {
 		return

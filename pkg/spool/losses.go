@@ -19,7 +19,7 @@ type loss struct {
 	seqs            intervals
 	frames, samples uint64
 	at, until       model.Millis
-	guessed         bool // some of it the collector had, and nobody knows how many values
+	guessed         bool // it is not known how many values there were in some of it
 }
 
 type toldGap struct {
@@ -34,23 +34,23 @@ const (
 	maxTold = 64
 )
 
-// add adds the records from to to of a boot, which have so many frames and samples
-// in all. Of what was counted before, a share is taken off: that is exact where all
-// frames have as many values.
-func (l *losses) add(b *boot, from, to, frames, samples uint64, at, until model.Millis) {
+// add adds what was found. Of what was counted before, a share is taken off: that is
+// exact where all frames have as many values.
+func (l *losses) add(f found) {
+	b := f.boot
 	var left []interval // of what is neither done nor counted; put changes that
-	b.done.gaps(from, to, func(from, to uint64) bool {
+	b.done.gaps(f.from, f.to, func(from, to uint64) bool {
 		b.lost.gaps(from, to, func(from, to uint64) bool {
 			left = append(left, interval{from, to})
 			return true
 		})
 		return true
 	})
-	all := b.recordsIn(from, to)
+	all := b.recordsIn(f.from, f.to)
 	for _, i := range left {
 		n := b.recordsIn(i.from, i.to)
-		l.put(b, i.from, i.to, share(frames, n, all), share(samples, n, all), at, until)
-		if n > 0 && n < all && frames > 0 {
+		l.put(b, i.from, i.to, share(f.frames, n, all), share(f.samples, n, all), f.at, f.until)
+		if n > 0 && f.frames > 0 && (n < all || f.guess) {
 			l.lastOf(b).guessed = true
 		}
 	}
@@ -120,7 +120,7 @@ func (l *losses) frames() (frames, samples uint64) {
 }
 
 // guess is the text of gaps whose counts are not exact.
-const guess = "some of these the collector had, so the counts are estimated"
+const guess = "the counts are estimated"
 
 // together is the text of gaps that were told one by one before, in events that were lost
 // themselves.

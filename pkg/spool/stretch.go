@@ -167,9 +167,9 @@ func (b *batch) fill() (changed <-chan struct{}, err error) {
 
 // define adds the record of a part or schema. mu is held.
 func (b *batch) define(m mention) {
-	c := b.st.spool.defs.contents[m.id]
+	c := b.st.spool.defs.givenLocked(m)
 	if c == nil {
-		b.last = m.seq // it is not needed any more
+		b.last = m.seq
 		return
 	}
 	before := len(b.out)

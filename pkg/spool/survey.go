@@ -18,7 +18,7 @@ type survey struct {
 	seen   map[uint32]*account
 	chains map[chainOf]chain
 	// gone takes what it finds.
-	gone func(b *boot, from, to, frames, samples uint64, at, until model.Millis)
+	gone func(found)
 	// holes counts the records that could not be read since the last that could.
 	holes uint64
 	last  uint32 // boot of the last entry
@@ -29,7 +29,9 @@ type survey struct {
 // account is how far the entries of a boot have come.
 type account struct {
 	seq, frames, total uint64
+	samples            uint64 // of the last frame
 	at                 model.Millis
+	guess              bool // the counts are a guess
 	damaged            bool // something of it could not be read
 	whole              bool // its beginning was seen
 }
@@ -98,8 +100,33 @@ func (v *survey) missing(b *boot, a *account, next, frames, total uint64, until 
 	if at == 0 {
 		at = until
 	}
-	v.gone(b, a.seq+1, next-1, frames-min(frames, a.frames), total-min(total, a.total), at, max(at, until))
+	v.gone(found{b, a.seq + 1, next - 1, frames - min(frames, a.frames), total - min(total, a.total), at, max(at, until), a.guess})
 	a.frames, a.total = max(a.frames, frames), max(a.total, total)
+}
+
+// end counts what could not be read at the end of the log, as if it were frames like
+// the last one: nothing behind it says how much it was.
+func (v *survey) end() {
+	a, b := v.seen[v.last], v.boots[v.last]
+	if v.holes == 0 || a == nil || b == nil {
+		return
+	}
+	a.guess = true
+	v.missing(b, a, a.seq+1+v.holes, a.frames+v.holes, a.total+v.holes*a.samples, a.at)
+}
+
+// found is a loss that a survey has found: records of a boot that have so many frames
+// and samples in all.
+type found struct {
+	boot                      *boot
+	from, to, frames, samples uint64
+	at, until                 model.Millis
+	guess                     bool // frames and samples are a guess
+}
+
+// lostFrame is one frame that is lost.
+func lostFrame(b *boot, r record) found {
+	return found{boot: b, from: r.seq, to: r.seq, frames: 1, samples: r.samples, at: r.header.At, until: r.header.At}
 }
 
 // take looks at a record or a loss.
@@ -140,7 +167,7 @@ func (v *survey) count(b *boot, e entry, r record, own uint64, at model.Millis) 
 		a = &account{damaged: true, whole: true, at: at} // it began where nothing can be read
 	case a == nil && v.holes > 0: // so may have what was before; its samples are a guess
 		n := min(v.holes, r.seq-1)
-		a = &account{damaged: true, seq: r.seq - 1 - n, frames: e.frames - own - min(n, e.frames-own), at: at}
+		a = &account{damaged: true, guess: true, seq: r.seq - 1 - n, frames: e.frames - own - min(n, e.frames-own), at: at}
 		a.total = e.total - e.samples - min(n*e.samples, e.total-e.samples)
 	case a == nil:
 		a = &account{seq: r.seq - 1, frames: e.frames - own, total: e.total - e.samples, at: at}
@@ -150,7 +177,11 @@ func (v *survey) count(b *boot, e entry, r record, own uint64, at model.Millis) 
 	if v.holes > 0 {
 		a.damaged = true
 	}
-	*a = account{seq: r.seq, frames: e.frames, total: e.total, at: at, damaged: a.damaged, whole: a.whole}
+	samples := a.samples
+	if own > 0 {
+		samples = e.samples
+	}
+	*a = account{seq: r.seq, frames: e.frames, total: e.total, samples: samples, at: at, damaged: a.damaged, whole: a.whole}
 	v.last, v.holes = e.boot, 0
 }
 
