@@ -101,6 +101,9 @@ func (b *boot) timeOf(seq uint64) model.Millis {
 	if i+1 < len(b.chunks) {
 		end = b.chunks[i+1]
 	}
+	if begin.at == 0 {
+		return end.at // it began with definitions, which have no time
+	}
 	if end.seq <= begin.seq || seq <= begin.seq {
 		return begin.at
 	}

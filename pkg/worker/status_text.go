@@ -148,7 +148,11 @@ func printStatus(w io.Writer, h *home.Home, s Status, running bool, now time.Tim
 func (s Status) backlog() string {
 	text := "none"
 	if s.Waiting > 0 {
-		text = fmt.Sprintf("%.1f MiB, the oldest for %s", float64(s.Waiting)/float64(model.MiB), time.Duration(s.WaitingFor)*time.Second)
+		size := fmt.Sprintf("%.1f MiB", float64(s.Waiting)/float64(model.MiB))
+		if s.Waiting < uint64(model.MiB) {
+			size = fmt.Sprintf("%d KiB", (s.Waiting+1023)/1024)
+		}
+		text = fmt.Sprintf("%s, the oldest for %s", size, time.Duration(s.WaitingFor)*time.Second)
 	}
 	if s.Spool != "" {
 		text += "; kept in memory, as the disk does not take it: " + s.Spool
