@@ -49,6 +49,8 @@ type view struct {
 	mu   sync.Mutex // guards what follows
 	held []*volume.View
 	seen uint64 // Store.published when the newest of held was taken
+
+	tiers tierViews
 }
 
 // Pieces implements query.Data. Rows go from the head to volumes, so the head is asked
@@ -84,6 +86,7 @@ func (v *view) Release() {
 		one.Release()
 	}
 	v.held = nil
+	v.tiers.release()
 }
 
 // pieceOf is an entry of a volume as queries read it. What is in a volume was stored
@@ -121,8 +124,8 @@ type broken struct {
 // Range implements query.Piece.
 func (b broken) Range() (first, last model.Millis) { return b.first, b.last }
 
-// Rank implements query.Piece.
-func (b broken) Rank() uint64 { return 0 }
+// Rank implements query.Piece: no rollup is known to have what was lost.
+func (b broken) Rank() uint64 { return math.MaxUint64 }
 
 // Open implements query.Piece.
 func (b broken) Open(*query.Readers) (query.PieceReader, error) { return nil, b.err }

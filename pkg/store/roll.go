@@ -36,6 +36,10 @@ type rolls struct {
 	touched map[uint64][]model.Millis
 	// tried are the windows for which there was nothing to keep, as of a number.
 	tried map[rollWindowKey]uint64
+	// gone is what goneOf has found, as of Store.published.
+	gone     []rolledTimes
+	goneAt   uint64
+	goneSeen bool
 
 	made, errors atomic.Uint64
 	time         atomic.Int64
@@ -94,11 +98,9 @@ func (s *Store) dropReplaced() error {
 
 // Roll makes all rollups that can be made of what is sealed. It is done by itself, window by
 // window, when they are complete; a caller may want it earlier. Appends, passes and queries go
-// on meanwhile. The error is that of the disk, ErrClosed, or ErrBusy while an import is under way.
+// on meanwhile; it waits for an import. The error is that of the disk, or ErrClosed.
 func (s *Store) Roll() error {
-	if !s.rolls.rolling.TryLock() {
-		return fmt.Errorf("store: rollups: %w", ErrBusy)
-	}
+	s.rolls.rolling.Lock()
 	defer s.rolls.rolling.Unlock()
 	jobs, err := s.rollJobs(true, false)
 	if err != nil {

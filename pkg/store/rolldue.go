@@ -76,7 +76,8 @@ func (d rollDecision) due(all, going bool) bool {
 		short := w.last > 0 && reach-w.last >= d.tier.width() && created < d.end+rollPartly
 		return complete && short && d.now-created >= model.Millis(rollLate.Milliseconds())
 	}
-	partly := d.tier.volume == volume.Hour && reach-max(w.last, d.end-d.tier.window) >= rollPartly
+	first, _ := w.fresh[0].Range() // that of most lanes, if it is the first
+	partly := d.tier.volume == volume.Hour && reach-max(w.last, first, d.end-d.tier.window) >= rollPartly
 	if w.number == 0 {
 		return complete || partly
 	}

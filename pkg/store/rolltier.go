@@ -21,6 +21,8 @@ const (
 	hourWindow   = model.Millis(7 * 24 * time.Hour / time.Millisecond)
 	// grain divides all windows.
 	grain = minuteWindow
+	// hourWidth is that of the widest buckets.
+	hourWidth = model.Millis(rollup.Hour)
 )
 
 // rollTiers are the tiers, finest first.

@@ -16,6 +16,7 @@ type group struct {
 	counted int // chunks
 	values  int // in all chunks that were counted
 	lane    int32
+	rolled  *rolledGroup // nil unless rollups were tried
 	// live says that the lane's last row that was read had the part.
 	live bool
 	// tangled says that the times of its chunks overlap: it is a sparse part.

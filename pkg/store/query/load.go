@@ -22,6 +22,7 @@ type loader struct {
 	cuts    []cut
 	scratch []float64
 	overlap overlap
+	rolling rolling
 
 	mint   model.Millis // of the lane
 	before mark         // the lane
@@ -38,10 +39,15 @@ type job struct {
 	data    View
 	memory  *memory
 	most    int // values of a batch
+	pools   *pools
 	// newest says that the newest row of a lane is all that is asked for.
 	newest bool
 	// bounded says that there may be too little memory to keep what is read.
 	bounded bool
+
+	tiering
+	gaveWay bool // rollups stood in for rows that are gone
+	lost    bool // rollups were made of less than all rows
 
 	warnings []error
 	unsaid   int // warnings
@@ -51,7 +57,8 @@ type job struct {
 func newLoader(s *seriesSet, view View, m *memory) *loader {
 	q := s.querier
 	l := q.pools.takeLoader()
-	l.job = job{ctx: s.ctx, window: s.window, options: q.options, usage: &q.usage, data: view, memory: m, most: q.batch, bounded: true}
+	l.job = job{ctx: s.ctx, window: s.window, options: q.options, usage: &q.usage, data: view, memory: m, most: q.batch, bounded: true,
+		pools: &q.pools, tiering: tiering{rollups: s.tiers.rollups, filling: s.tiers.filling}}
 	return l
 }
 
@@ -78,7 +85,7 @@ func (l *loader) lane(n *lane) error {
 	}
 	for try := 1; ; try++ {
 		l.before, l.kept = l.memory.mark(), 0
-		err := l.read(n)
+		err := l.tieredLane(n)
 		if !errors.Is(err, ErrMoved) || try == tries {
 			return err
 		}

@@ -91,7 +91,7 @@ func (m *merger) gather(s *series) error {
 		for to < len(m.homes) && m.homes[to].lane == n {
 			to++
 		}
-		if n.lazy {
+		if n.lazy || n.rolled != nil {
 			again := make([]group, to-from)
 			for i := range again {
 				h := &m.homes[from+i]

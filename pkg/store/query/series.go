@@ -12,7 +12,8 @@ type series struct {
 	labels labels.Labels
 	set    *seriesSet
 	place  place
-	places []place // when there are several
+	places []place  // when there are several
+	rolled *samples // of these places, when they are known
 }
 
 // Labels implements storage.Series.
@@ -29,6 +30,10 @@ func (s *series) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 		it.err = errClosed
 		return it
 	}
+	if s.rolled != nil {
+		it.now = *s.rolled
+		return it
+	}
 	if s.places != nil {
 		it.several(s)
 		return it
@@ -37,6 +42,10 @@ func (s *series) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 	n := &s.set.lanes[g.lane]
 	if g.tangled {
 		it.several(s)
+		return it
+	}
+	if n.rolled != nil {
+		it.ofGroup(s, g, n)
 		return it
 	}
 	if n.lazy {

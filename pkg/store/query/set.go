@@ -44,6 +44,8 @@ type seriesSet struct {
 	groups   []group
 	series   []series
 	again    again
+	tiers    tiering
+	joining  sync.Mutex // guards lane.damaged while series are joined
 	at       int
 	err      error
 	warnings annotations.Annotations
@@ -58,6 +60,8 @@ type lane struct {
 	// shared says that one of its series is in another lane too: it is then read from a
 	// lookback earlier, to know whether the series was live.
 	shared bool
+	// rolled says how it was read, when it was from rollups.
+	rolled []stretch
 	// lazy says that its samples are too many to keep.
 	lazy bool
 	// damaged says that warnings were given.
@@ -219,9 +223,10 @@ func (s *seriesSet) load() error {
 	view := q.source()
 	workers := min(q.options.Parallel, runtime.GOMAXPROCS(0), 1+len(s.lanes)/lanesEach)
 	loaders := make([]*loader, workers)
+	joined := s.chooseTier(view)
 	for i := range loaders {
 		l := newLoader(s, view, newMemory(&q.pools))
-		l.newest = s.newest()
+		l.newest, l.plan = s.newest(), s.tiers.plan
 		q.memories = append(q.memories, l.memory)
 		loaders[i] = l
 	}
@@ -243,8 +248,12 @@ func (s *seriesSet) load() error {
 	}
 	work(loaders[0])
 	others.Wait()
+	s.joinAll(loaders, joined)
 	var err error
 	for _, l := range loaders {
+		for _, w := range l.remarks() {
+			s.warnings.Add(w)
+		}
 		for _, w := range l.warnings {
 			s.warnings.Add(w)
 		}

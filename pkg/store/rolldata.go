@@ -1,0 +1,128 @@
+package store
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/store/query"
+	"github.com/cloudless-fleet/cloudless/pkg/store/rollup"
+	"github.com/cloudless-fleet/cloudless/pkg/store/schemas"
+	"github.com/cloudless-fleet/cloudless/pkg/store/volume"
+)
+
+var _ query.Rollups = (*view)(nil)
+
+// tierViews are the rollups that a query reads.
+type tierViews struct {
+	held   []*volume.View
+	newest [volume.Tiers]*volume.View
+	seen   uint64 // Store.published when newest were taken
+	taken  bool
+}
+
+// rollups returns a view of the rollups of a tier that were published before the call.
+func (v *view) rollups(t rollTier) *volume.View {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if now := v.store.published.Load(); !v.tiers.taken || now != v.tiers.seen {
+		v.tiers.seen, v.tiers.taken = now, true
+		for _, t := range rollTiers() {
+			one := v.store.volumes.Files(t.volume, v.mint, min(v.maxt, schemas.MaxTime-t.width())+t.width())
+			v.tiers.held = append(v.tiers.held, one)
+			v.tiers.newest[t.volume] = one
+		}
+	}
+	return v.tiers.newest[t.volume]
+}
+
+// Rollups implements query.Rollups.
+func (v *view) Rollups(dst []query.Rollup, source *schemas.Source, stream model.StreamID, tier rollup.Tier, from, to model.Millis) ([]query.Rollup, error) {
+	t := rollTierOf(tier)
+	files := v.rollups(t)
+	if len(files.Files()) == 0 {
+		return dst, nil
+	}
+	found, err := files.Find(nil, volume.KeyOf(source.Worker(), source.Labels(), stream), from, to)
+	if err != nil {
+		return dst, err
+	}
+	found = counting(found, t)
+	// All blocks of a volume tell together of what time it is.
+	for _, at := range found {
+		dst = append(dst, query.Rollup{Blocks: blockAt{at}, First: at.First, Last: at.Last,
+			Volume: at.File.Number() << 32, Lost: at.Flags&flagLost != 0})
+	}
+	return dst, nil
+}
+
+// counting leaves out what was replaced.
+func counting(found []volume.Located, t rollTier) []volume.Located {
+	newest := map[model.Millis]uint64{}
+	for _, at := range found {
+		if end, ok := t.windowOf(at.File); ok {
+			newest[end] = max(newest[end], at.File.Number())
+		}
+	}
+	return slices.DeleteFunc(found, func(at volume.Located) bool {
+		end, ok := t.windowOf(at.File)
+		return !ok || newest[end] != at.File.Number()
+	})
+}
+
+// Gone implements query.Rollups: it compares the times of volumes.
+func (v *view) Gone() bool {
+	const most = hourWidth
+	for _, g := range v.store.rolls.goneOf(v.store) {
+		if g.after < v.maxt && g.until > v.mint-most {
+			return true
+		}
+	}
+	return false
+}
+
+// goneOf are the times, of a bucket or more, that rollups have and raw volumes do not. What is
+// in the journal is newer.
+func (r *rolls) goneOf(s *Store) []rolledTimes {
+	now := s.published.Load()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.goneSeen && r.goneAt == now {
+		return r.gone
+	}
+	raw := s.volumes.Files(volume.Raw, schemas.MinTime, schemas.MaxTime)
+	defer raw.Release()
+	var spans []rolledTimes
+	for _, f := range raw.Files() {
+		first, last := f.Range()
+		spans = append(spans, rolledTimes{first - 1, last})
+	}
+	slices.SortFunc(spans, func(a, b rolledTimes) int { return cmp.Compare(a.after, b.after) })
+	r.gone, r.goneSeen, r.goneAt = nil, true, now
+	for _, t := range rollTiers() {
+		held := s.rolled(t)
+		for _, f := range held.Files() {
+			first, last := f.Range()
+			at := first - t.width()
+			for _, span := range append(spans, rolledTimes{last, last}) {
+				if to := min(span.after, last); to-at >= t.width() {
+					r.gone = append(r.gone, rolledTimes{at, to})
+				}
+				at = max(at, span.until)
+			}
+		}
+		held.Release()
+	}
+	return r.gone
+}
+
+// rolledTimes are the times after one, up to and with another.
+type rolledTimes struct{ after, until model.Millis }
+
+// release lets the rollups go. Called with mu held.
+func (t *tierViews) release() {
+	for _, one := range t.held {
+		one.Release()
+	}
+	*t = tierViews{}
+}
