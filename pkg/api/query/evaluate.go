@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
 	"github.com/prometheus/prometheus/util/stats"
 
 	"github.com/cloudless-fleet/cloudless/pkg/api/reply"
+	"github.com/cloudless-fleet/cloudless/pkg/store/rollup"
 )
 
 // options are the parameters that both kinds of query take.
@@ -129,6 +131,10 @@ func (a *API) evaluate(w http.ResponseWriter, r *http.Request, o options, prepar
 		return
 	}
 	defer query.Close() // after the answer: the result's memory is the query's
+	if asked, ok := query.Statement().(*parser.EvalStmt); ok {
+		// So that the store may answer from rollups where the answer stays the same.
+		ctx = rollup.AskedBy(asked.Expr, asked.LookbackDelta).Context(ctx)
+	}
 	result := query.Exec(ctx)
 	if result.Err != nil {
 		respondError(w, result.Err)
