@@ -169,9 +169,12 @@ func storeMetrics(m *model.Metrics, s store.Stats) {
 	m.Gauge("cloudless_store_schema_bytes", "Memory that names and labels of series take.", float64(s.Schemas.Bytes))
 	m.Gauge("cloudless_store_journal_bytes", "Size of the journal.", float64(s.Journal.Bytes))
 	m.Count("cloudless_store_passes_total", "Times that the journal was sealed into a volume.", s.Passes)
-	m.Count("cloudless_store_pass_errors_total", "Passes, rollups and removals that failed.", s.PassErrors)
+	m.Count("cloudless_store_pass_errors_total", "Passes and removals that failed.", s.PassErrors)
 	m.Total("cloudless_store_pass_seconds_total", "Time that passes took.", s.PassTime.Seconds())
 	m.Count("cloudless_store_sealed_rows_total", "Frames sealed.", s.SealedRows)
+	m.Count("cloudless_store_rolls_total", "Volumes of rollups that were made.", s.Rolls)
+	m.Count("cloudless_store_roll_errors_total", "Rollups that could not be made; they are tried again.", s.RollErrors)
+	m.Total("cloudless_store_roll_seconds_total", "Time that rollups took, pauses for other work included.", s.RollTime.Seconds())
 	tiers := func(name, help string, of func(volume.TierStats) float64) {
 		for tier, t := range s.Volumes.Tiers {
 			m.Gauge(name, help, of(t), "tier", volume.Tier(tier).String())

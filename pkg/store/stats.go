@@ -42,7 +42,7 @@ type Stats struct {
 	WorstSync  time.Duration
 
 	Passes     uint64 // that sealed what was in the journal
-	PassErrors uint64 // passes, rollups and removals that failed
+	PassErrors uint64 // passes and removals that failed
 	PassTime   time.Duration
 	SealedRows uint64
 
