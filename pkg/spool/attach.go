@@ -77,6 +77,11 @@ func (s *Spool) enter(w *world, strangers bool) error {
 		if err := log.Flush(); err != nil {
 			return err
 		}
+		// After a power cut it must be known that there was a process, however quickly
+		// the collector has acknowledged everything until then.
+		if err := log.Sync(); err != nil {
+			s.trouble("sync", err)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,10 +124,14 @@ func (s *Spool) disown(w *world) {
 
 // tellFormer works out why nothing was measured before this process.
 func (s *Spool) tellFormer(w *world) {
-	if w.newest == 0 {
+	newest := w.newest
+	if w.last != nil { // nothing of what it has measured may be left
+		newest = max(newest, millis(w.last.start.started))
+	}
+	if newest <= 0 {
 		return
 	}
-	s.former = &former{newest: w.newest, closed: w.closed}
+	s.former = &former{newest: newest, closed: w.closed}
 	if s.begun {
 		s.tellGap()
 	}

@@ -184,6 +184,12 @@ func (s *Spool) fine() {
 // Close writes down that this is an orderly end, syncs, and lets go of the folder.
 // Appending and reading then fail with ErrClosed.
 func (s *Spool) Close() error {
+	err := s.close()
+	s.letGo() // whoever reads has been told, and may need writer to return
+	return err
+}
+
+func (s *Spool) close() error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
 	s.mu.Lock()

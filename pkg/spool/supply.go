@@ -88,6 +88,21 @@ func (s *Spool) giveLocked(place int, st *Stretch) *Stretch {
 	return st
 }
 
+// letGo closes the files of the stretches that are under way, when the spool is closed.
+func (s *Spool) letGo() {
+	s.mu.Lock()
+	given := s.given
+	s.given = [2]*Stretch{}
+	s.mu.Unlock()
+	for _, st := range given {
+		if st != nil {
+			st.reading.Lock()
+			st.release()
+			st.reading.Unlock()
+		}
+	}
+}
+
 // startLocked is the number with which a live stretch begins.
 func (s *Spool) startLocked() uint64 {
 	b := s.cur
