@@ -93,7 +93,9 @@ func (p *collectorProcess) end() error {
 	p.stop()
 	p.tasks.Wait()
 	err := p.store.Close()
-	if err == nil {
+	if p.fs.dead.Load() { // it was killed at that
+		err = nil
+	} else if err == nil {
 		err = p.fs.over()
 	}
 	p.fs.die()

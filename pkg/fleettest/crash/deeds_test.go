@@ -217,7 +217,8 @@ func (l *life) slow(w *worker) {
 
 func (l *life) markStale(w *worker) {
 	l.withCollector(func(c *collectorProcess) {
-		l.tell("%s: marked stale: %v", w.name, c.store.MarkStale(w.id, time.Now()))
+		at := w.books.end(model.Millis(time.Now().UnixMilli()))
+		l.tell("%s: marked stale at %d: %v", w.name, at, c.store.MarkStale(w.id, time.UnixMilli(int64(at))))
 	})
 }
 
@@ -226,6 +227,7 @@ func (l *life) setClock(w *worker) {
 		return
 	}
 	all := []time.Duration{0, 0, 3 * time.Second, -3 * time.Second, 30 * time.Minute, -30 * time.Minute, 2 * time.Hour}
-	w.offset = all[l.random.IntN(len(all))]
-	l.tell("%s: clock is off by %v", w.name, w.offset)
+	offset := all[l.random.IntN(len(all))]
+	w.offset.Store(int64(offset))
+	l.tell("%s: clock is off by %v", w.name, offset)
 }

@@ -166,7 +166,9 @@ func (l *life) readJournal(disk *process, volumes map[uint64]bool, journaled boo
 	sessions := map[uint64]journal.Session{}
 	open := map[lane]map[seqKey]int{}
 	owners := map[lane]model.WorkerID{}
-	err = j.Replay(func(_ uint64, e journal.Entry) error {
+	strays := map[model.StreamID][]uint64{}
+	err = j.Replay(func(index uint64, e journal.Entry) error {
+		l.whisper("journal %d: %v session %d stream %d volume %d, %d to %d, boot %v", index, e.Kind, e.Session, e.Stream, e.Volume, e.From, e.To, e.Boot)
 		switch e.Kind {
 		case journal.KindSession:
 			sessions[e.Session] = journal.Session{Worker: e.Worker, Boot: e.Boot, Source: e.Source}
@@ -177,6 +179,7 @@ func (l *life) readJournal(disk *process, volumes map[uint64]bool, journaled boo
 		case journal.KindSealed:
 			if volumes[e.Volume] {
 				delete(open, lane{e.Source, e.Stream})
+				delete(strays, e.Stream)
 			}
 		case journal.KindRecord:
 			r, _, err := frame.ParseRecord(e.Raw)
@@ -184,8 +187,9 @@ func (l *life) readJournal(disk *process, volumes map[uint64]bool, journaled boo
 				return err
 			}
 			s, known := sessions[e.Session]
-			if !known {
-				return fmt.Errorf("record %d of session %d, which is not there", r.Seq, e.Session)
+			if !known { // of one that ended before what a pass has sealed: sealed as well
+				strays[r.Stream] = append(strays[r.Stream], r.Seq)
+				return nil
 			}
 			at := lane{s.Source, r.Stream}
 			if open[at] == nil {
@@ -198,6 +202,9 @@ func (l *life) readJournal(disk *process, volumes map[uint64]bool, journaled boo
 	}, func(d *durable.Damage) { l.fail("journal: %v", d) })
 	if err != nil {
 		l.fail("journal: %v", err)
+	}
+	for id, seqs := range strays {
+		l.fail("journal: records %d of stream %d are of sessions that are not there", seqs, id)
 	}
 	for at, frames := range open {
 		books, to := l.booksOf(owners[at]), all[owners[at]]

@@ -40,6 +40,7 @@ type life struct {
 	random    *rand.Rand
 	plan      plan
 	log       *slog.Logger
+	loud      bool
 	begun     time.Time
 	net       *network
 	workers   []*worker
@@ -56,6 +57,13 @@ func (l *life) tell(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.story = append(l.story, fmt.Sprintf("%10v ", time.Since(l.begun).Round(time.Millisecond))+fmt.Sprintf(format, args...))
+}
+
+// whisper notes what only matters to who looks at this one life.
+func (l *life) whisper(format string, args ...any) {
+	if l.loud {
+		l.tell(format, args...)
+	}
 }
 
 // fail notes that the books do not balance.
@@ -76,7 +84,7 @@ func (l *life) Write(b []byte) (int, error) {
 }
 
 func newLife(t *testing.T, seed uint64, loud bool) *life {
-	l := &life{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 17)), begun: time.Now(), log: slog.New(slog.DiscardHandler)}
+	l := &life{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 17)), begun: time.Now(), log: slog.New(slog.DiscardHandler), loud: loud}
 	if loud {
 		l.log = slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {

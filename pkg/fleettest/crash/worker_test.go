@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
@@ -23,7 +24,7 @@ type worker struct {
 	life   *life
 	random *rand.Rand
 	id     model.WorkerID
-	offset time.Duration // of its clock
+	offset atomic.Int64 // of its clock, in nanoseconds
 	config spool.Config
 	client stream.ClientConfig
 	books  *books
@@ -56,7 +57,7 @@ type sampler struct {
 }
 
 // clock is the worker's.
-func (w *worker) clock() time.Time { return time.Now().Add(w.offset) }
+func (w *worker) clock() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
 
 // start starts a process.
 func (w *worker) start() error {
@@ -68,7 +69,7 @@ func (w *worker) start() error {
 	p.fs = w.process(w.life.net.cutAll)
 	var err error
 	log := w.life.log.With("at", fmt.Sprintf("%s.%d", w.name, w.boots))
-	p.spool, err = spool.Open(w.config, spool.Deps{Dir: "spool", Boot: p.boot, Worker: w.id, Fleet: "lab", HostStarted: w.started.Add(w.offset),
+	p.spool, err = spool.Open(w.config, spool.Deps{Dir: "spool", Boot: p.boot, Worker: w.id, Fleet: "lab", HostStarted: w.started.Add(time.Duration(w.offset.Load())),
 		Log: log, Now: w.clock, FS: p.fs, Random: bytesOf{w.random}})
 	if err != nil {
 		return fmt.Errorf("open spool: %w", err)
@@ -103,9 +104,14 @@ func (p *workerProcess) end() error {
 	p.tasks.Wait()
 	p.keeper()
 	p.keeping.Wait()
+	unsure := p.worker.unsure
 	p.note(stopped)
 	err := p.spool.Close()
-	if err == nil {
+	if p.fs.dead.Load() { // it was killed at that
+		p.worker.unsure = unsure
+		p.note(killed)
+		err = nil
+	} else if err == nil {
 		err = p.fs.over()
 	}
 	p.fs.die() // nothing is left that could write
@@ -184,7 +190,8 @@ func (s supply) stretch(found *spool.Stretch, err error) (stream.Source, error) 
 	if err != nil {
 		return nil, err
 	}
-	first, _ := found.Range()
+	first, next := found.Range()
+	s.worker.life.whisper("%s: stretch of %v: %d to %d", s.worker.name, found.Boot(), first, next-1)
 	return stretch{found, s.workerProcess, first}, nil
 }
 
@@ -198,7 +205,10 @@ func (s stretch) Acked(through uint64) {
 	if s.process.fs.dead.Load() {
 		return
 	}
-	s.process.worker.books.forget(s.Boot(), s.first, through)
+	s.process.worker.life.whisper("%s: may forget %d to %d of %v", s.process.worker.name, s.first, through, s.Boot())
+	if s.Boot() == s.process.boot { // of former boots something may have gone before
+		s.process.worker.books.forget(s.Boot(), s.first, through)
+	}
 	s.Stretch.Acked(through)
 }
 
@@ -241,6 +251,7 @@ func (p *workerProcess) sample(id model.StreamID) error {
 		w.life.tell("%s: stream %d: a round is lost: %v", w.name, id, err)
 		return nil // nobody was told that it was taken
 	}
+	w.life.whisper("%s: %v: frame %d of stream %d at %d", w.name, p.boot, seq, id, at)
 	w.books.take(&sampled{boot: p.boot, seq: seq, stream: id, at: at, shape: s.shape, row: append([]float64(nil), s.row...),
 		samples: uint64(samples), taken: time.Now()})
 	return nil
