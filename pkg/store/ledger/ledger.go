@@ -60,6 +60,10 @@ func (l *Ledger) Add(r Report) (added bool, err error) {
 		l.stats.Repeated++
 		return false, nil
 	}
+	if w.hasLoss(&gap) {
+		l.stats.Repeated++
+		return false, nil
+	}
 	e := &entry{boot: b, gap: gap, noted: l.now()}
 	e.seqs.add(r.Seq, r.Seq)
 	l.enterLocked(w, e)

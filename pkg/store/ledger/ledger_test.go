@@ -36,6 +36,30 @@ func TestAReportIsKeptAsItCame(t *testing.T) {
 	}
 }
 
+// TestALossThatIsToldAgainCountsOnce: a worker that is killed forgets that its report has
+// arrived, and another process of it tells of the same records.
+func TestALossThatIsToldAgainCountsOnce(t *testing.T) {
+	b := newBench(t)
+	gap := event.Gap{Cause: event.SpoolOld, Boot: bootOf(1), From: start - 5000, To: start - 1000, FirstSeq: 7, LastSeq: 9, Frames: 3, Samples: 1500}
+	f := func(boot byte, seq uint64, gap event.Gap, want bool) {
+		t.Helper()
+		if added, err := b.Add(Report{workerOf(1), bootOf(boot), seq, gap}); err != nil || added != want {
+			t.Errorf("%+v: added: got %t, %v", gap, added, err)
+		}
+	}
+	f(2, 4, gap, true)
+	f(2, 5, gap, false)
+	f(3, 4, gap, false)
+	b.sync()
+	b.reopen()
+	f(3, 4, gap, false)
+	gap.LastSeq = 10 // others
+	f(3, 4, gap, true)
+	stop := event.Gap{Cause: event.AgentStopped, From: start - 900, To: start} // may come twice
+	f(3, 5, stop, true)
+	f(3, 6, stop, true)
+}
+
 func TestEvents(t *testing.T) {
 	b := newBench(t)
 	gap := event.Gap{Cause: event.HostOff, From: start - 5000, To: start}

@@ -62,6 +62,20 @@ func (b *boot) knows(seq uint64) bool {
 	return found
 }
 
+// hasLoss reports whether a worker has told of the same lost records before. One that was
+// killed before it wrote down that its report had arrived may lose that, too, and tells
+// again; records are lost once.
+func (w *worker) hasLoss(gap *event.Gap) bool {
+	if !gap.Cause.Sampled() || gap.Boot.IsZero() || gap.FirstSeq == 0 {
+		return false
+	}
+	return slices.ContainsFunc(w.entries, func(e *entry) bool {
+		g := &e.gap
+		return !e.refused && g.FirstSeq == gap.FirstSeq && g.LastSeq == gap.LastSeq && g.Boot == gap.Boot &&
+			g.Cause == gap.Cause && g.Frames == gap.Frames && g.Samples == gap.Samples
+	})
+}
+
 // growing returns the entry that a refusal continues, or nil. oldest is the number
 // of the oldest entry that may grow.
 func (b *boot) growing(cause event.Cause, seq uint64, at model.Millis, oldest uint64) (best *entry) {
