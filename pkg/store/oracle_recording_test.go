@@ -76,20 +76,22 @@ func TestOracleOfARecording(t *testing.T) {
 	asked := expressions(t, "expressions.txt")
 	o.stages(func(stage string, n int) {
 		for i, expr := range asked {
-			o.recently(stage, expr, n, i)
+			if o.turn(n, i) {
+				o.recently(stage, expr, n+i)
+			}
 		}
 	})
 }
 
 // recently asks an expression of the last ten minutes.
-func (o *oracle) recently(stage, expr string, turn, number int) {
+func (o *oracle) recently(stage, expr string, turn int) {
 	o.tb.Helper()
 	end := now()
-	if q := (question{expr: expr, from: end - 5*minute + model.Millis(number*777)}); (turn+number)%2 == 0 || *more {
-		o.compare(stage, q)
+	if turn%2 == 0 || *more {
+		o.compare(stage, question{expr: expr, from: end - 5*minute + model.Millis(turn*777)})
 	}
-	if q := (question{expr: expr, from: end - 8*minute, to: end + minute, step: one(numbered(number), 30*second, minute, 17*second)}); (turn+number)%4 == 1 || *more {
-		o.compare(stage, q)
+	if turn%4 == 1 || *more {
+		o.compare(stage, question{expr: expr, from: end - 8*minute, to: end + minute, step: one(numbered(turn/4), 30*second, minute, 17*second)})
 	}
 }
 

@@ -46,6 +46,7 @@ type oracle struct {
 	tb       testing.TB
 	asker    *asker
 	driver   *driver
+	truth    []trueSeries
 	theirs   storage.Queryable
 	answers  map[question]answer // of theirs
 	answered map[string]bool     // expressions that found something
@@ -55,7 +56,9 @@ type oracle struct {
 
 func newOracle(tb testing.TB, d *driver) *oracle {
 	tb.Helper()
-	return &oracle{tb: tb, asker: newAsker(), driver: d, theirs: inOrder{prometheus(tb, d.reference.truth()), false}, answers: map[question]answer{}, answered: map[string]bool{}}
+	truth := d.reference.truth()
+	return &oracle{tb: tb, asker: newAsker(), driver: d, truth: truth, theirs: inOrder{prometheus(tb, truth), false},
+		answers: map[question]answer{}, answered: map[string]bool{}}
 }
 
 // compare asks both.
@@ -69,12 +72,23 @@ func (o *oracle) compare(stage string, q question) {
 		o.answered[q.expr] = o.answered[q.expr] || !want.empty()
 	}
 	got := o.asker.ask(o.tb, inOrder{o.driver.store.Queryable(), o.asked%2 == 0}, q)
-	if d := q.difference(got, want); d != "" {
+	if d := q.difference(got, want); d != "" && !o.possible(q, got) {
 		o.tb.Errorf("%s: %s\n%s", stage, q, d)
 		if o.failures++; o.failures == 20 {
 			o.tb.Fatal("and so on")
 		}
 	}
+}
+
+// possible says that Prometheus gives the answer, too, when it is asked again. Its engine does some
+// things in the order of a map: with what some functions give it adds in any order.
+func (o *oracle) possible(q question, got answer) bool {
+	for range 50 {
+		if q.difference(got, o.asker.ask(o.tb, o.theirs, q)) == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // samples compares all samples, as they are read without an engine.
@@ -86,7 +100,7 @@ func (o *oracle) samples(stage string) {
 	}
 	defer q.Close()
 	set := q.Select(o.tb.Context(), true, nil, labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+"))
-	want := o.driver.reference.truth()
+	want := o.truth
 	for set.Next() {
 		got := samplesOf(o.tb, set.At())
 		if len(got) == 0 {
@@ -144,21 +158,26 @@ func TestOracle(t *testing.T) {
 	if len(asked) < 220 {
 		t.Errorf("%d expressions, want 220 or more", len(asked))
 	}
-	fleets := 2
-	if *more {
+	fleets, span := 2, 2*hour
+	switch {
+	case *more:
 		fleets = 12
+	case underRace:
+		span = 75 * minute
 	}
 	for seed := range fleets {
 		t.Run(fmt.Sprint("fleet", seed), func(t *testing.T) {
 			t.Parallel()
 			c := rand.New(rand.NewPCG(uint64(seed), 9))
 			d := newDriver(t)
-			f := fleet{hosts: 20, from: now() - 2*hour, to: now(), least: 20 * minute, changes: 60, passes: 120 * (seed % 2)}
+			f := fleet{hosts: 20, from: now() - span, to: now(), least: 20 * minute, changes: 60, passes: 120 * (seed % 2)}
 			f.generate(d, c)
 			o := newOracle(t, d)
 			o.stages(func(stage string, n int) {
 				for i, expr := range asked {
-					o.about(stage, expr, seed+n+i)
+					if o.turn(n, i) {
+						o.about(stage, expr, 3*seed+n+5*i)
+					}
 				}
 			})
 			o.expectAnswers(asked)
@@ -179,11 +198,16 @@ func (o *oracle) stages(look func(stage string, number int)) {
 		{"sealed and reopened", o.driver.reopen},
 	} {
 		stage.reach()
-		o.samples(stage.name)
+		if i%2 == 0 || !underRace {
+			o.samples(stage.name)
+		}
 		look(stage.name, i)
 	}
 	o.tb.Logf("%d questions asked", o.asked)
 }
+
+// turn says whether an expression is asked at a stage.
+func (o *oracle) turn(stage, expr int) bool { return !underRace || *more || (stage+expr)%4 == 0 }
 
 // about asks an expression at some times, others at every turn.
 func (o *oracle) about(stage, expr string, turn int) {
@@ -200,12 +224,13 @@ func (o *oracle) about(stage, expr string, turn int) {
 		{from: end - 100*minute + 1234, to: end - 50*minute, step: 77 * second},
 		{from: end - 3*hour, to: end, step: hour},
 	}
-	for k := range 2 {
-		if at := (turn + k*3) % len(instants); k == 0 || *more {
-			o.compare(stage, question{expr: expr, from: instants[at]})
+	for k := range instants {
+		if k == turn%len(instants) && turn%2 == 0 || *more {
+			o.compare(stage, question{expr: expr, from: instants[k]})
 		}
-		if at := (turn + k*2) % len(ranges); k == 0 || *more {
-			q := ranges[at]
+	}
+	for k, q := range ranges {
+		if k == turn/2%len(ranges) && turn%2 == 1 || *more {
 			q.expr = expr
 			o.compare(stage, q)
 		}
