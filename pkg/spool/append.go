@@ -87,18 +87,18 @@ func (s *Spool) addFrame(stream model.StreamID, key bool, payload []byte, sample
 func (s *Spool) Gap(gap event.Gap) {
 	s.writer.Lock()
 	defer s.writer.Unlock()
-	s.putGap(report{gap: gap}, 0)
+	_ = s.putGap(report{gap: gap}, 0) // fails only when the spool is closed
 }
 
 // putGap appends a gap event.
-func (s *Spool) putGap(r report, through uint64) {
+func (s *Spool) putGap(r report, through uint64) error {
 	if r.gap.Boot.IsZero() && r.gap.Cause == event.RoundSkipped {
 		r.gap.Boot = s.Boot()
 	}
 	s.unsure = true
 	payload := event.Append(nil, event.OfGap(r.gap))
-	// The error can only be that the spool is closed.
-	_, _ = s.put(item{kind: frame.KindEvent, loss: true, lost: r.seqs, through: through}, payload)
+	_, err := s.put(item{kind: frame.KindEvent, loss: true, lost: r.seqs, through: through, onDisk: r.onDisk}, payload)
+	return err
 }
 
 // item is a record on its way to the log.
@@ -115,6 +115,9 @@ type item struct {
 	loss    bool
 	lost    []bootSeqs
 	through uint64
+	// onDisk: what it tells of is on disk still. If this cannot be written, it is not
+	// told: it would be told again by a process that does not know of it.
+	onDisk bool
 }
 
 // put gives a record its number and writes it, or keeps it in memory.
@@ -131,6 +134,9 @@ func (s *Spool) put(it item, payload []byte) (uint64, error) {
 			s.trouble("drop old records", err)
 		}
 		direct = err == nil
+	}
+	if it.onDisk && !direct {
+		return 0, errNotOpen
 	}
 	s.mu.Lock()
 	b := s.cur
@@ -155,7 +161,12 @@ func (s *Spool) put(it item, payload []byte) (uint64, error) {
 		}
 		return it.seq, nil
 	}
-	if err := s.write(it); err != nil {
+	if err := s.write(it); err != nil && it.onDisk {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		b.lost.add(it.seq, it.seq) // the number is used up, for nothing
+		return 0, err
+	} else if err != nil {
 		s.trouble("append", err)
 		s.keep(it)
 		return it.seq, nil

@@ -47,7 +47,7 @@ func (s *Spool) attach() error {
 		lost.add(f)
 	}
 	s.mu.Unlock()
-	s.report(&lost, event.SpoolDamaged, "", 0)
+	s.tellLater(s.reports(&lost, event.SpoolDamaged, "", true))
 	s.tellFormer(w)
 	return nil
 }
@@ -160,5 +160,5 @@ func (s *Spool) tellGap() {
 	case f.closed:
 		cause = event.AgentStopped
 	}
-	s.putGap(report{gap: event.Gap{Cause: cause, From: f.newest, To: s.first}}, 0)
+	_ = s.putGap(report{gap: event.Gap{Cause: cause, From: f.newest, To: s.first}}, 0)
 }

@@ -11,27 +11,40 @@ import (
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
-// report tells of losses by gap events. through is an index up to which the log is
-// to lose everything; it is in the last one.
-func (s *Spool) report(l *losses, cause event.Cause, text string, through uint64) {
-	frames, samples := l.frames()
-	all := l.reports(cause, text, s.limits.told)
+// tell tells of losses by gap events, the last of which says that the log is to lose
+// everything up to an index, if that is not 0. It returns those that could not be told.
+func (s *Spool) tell(all []report, through uint64) (left []report, err error) {
 	for i, r := range all {
-		if i < len(all)-1 {
-			s.putGap(r, 0)
-		} else {
-			s.putGap(r, through)
+		upTo := uint64(0)
+		if i == len(all)-1 {
+			upTo = through
 		}
+		if err := s.putGap(r, upTo); err != nil {
+			return all[i:], err
+		}
+		if r.again {
+			continue
+		}
+		s.mu.Lock()
+		sum := s.stats.Dropped[r.gap.Cause]
+		s.stats.Dropped[r.gap.Cause] = Loss{sum.Frames + r.gap.Frames, sum.Samples + r.gap.Samples}
+		s.mu.Unlock()
+		s.log.Warn("measurements are lost before the collector had them", logkey.Reason, string(r.gap.Cause), "frames", r.gap.Frames, "samples", r.gap.Samples)
 	}
-	if frames == 0 {
-		return
-	}
-	s.mu.Lock()
-	sum := s.stats.Dropped[cause]
-	s.stats.Dropped[cause] = Loss{sum.Frames + frames, sum.Samples + samples}
-	s.mu.Unlock()
-	s.log.Warn("measurements are lost before the collector had them", logkey.Reason, string(cause), "frames", frames, "samples", samples)
+	return nil, nil
 }
+
+// reports makes gap events of losses.
+func (s *Spool) reports(l *losses, cause event.Cause, text string, onDisk bool) []report {
+	all := l.reports(cause, text, s.limits.told)
+	for i := range all {
+		all[i].onDisk = onDisk
+	}
+	return all
+}
+
+// tellLater tells of losses, those that cannot be told now later.
+func (s *Spool) tellLater(all []report) { s.untold, _ = s.tell(append(s.untold, all...), 0) }
 
 // makeRoom drops the oldest records until so many more bytes are within the bound.
 // The caller holds writer.
@@ -88,7 +101,9 @@ func (s *Spool) drop(end uint64, cause event.Cause, text string) error {
 	if err != nil {
 		return err
 	}
-	s.report(lost, cause, text, end-1)
+	if s.untold, err = s.tell(append(s.untold, s.reports(lost, cause, text, true)...), end-1); err != nil {
+		return err
+	}
 	if err := s.secure(); err != nil {
 		return err
 	}
@@ -125,7 +140,7 @@ func (s *Spool) secure() error {
 		return nil
 	}
 	s.mu.Lock()
-	waiting := len(s.pending.items) > 0 || !s.pending.losses.empty()
+	waiting := len(s.pending.items) > 0 || !s.pending.losses.empty() || len(s.untold) > 0
 	s.mu.Unlock()
 	if waiting {
 		return fmt.Errorf("the note of what is lost is not on disk: %w", durable.ErrDisk)
@@ -340,7 +355,7 @@ func (s *Spool) damaged(r durable.Range, why error) error {
 	}
 	s.wakeLocked()
 	s.mu.Unlock()
-	s.report(lost, event.SpoolDamaged, "", 0)
+	s.tellLater(s.reports(lost, event.SpoolDamaged, "", true))
 	return nil
 }
 

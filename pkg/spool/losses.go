@@ -112,13 +112,6 @@ func (l *losses) tell(b *boot, seq uint64, gap event.Gap, seqs ...bootSeqs) {
 
 func (l *losses) empty() bool { return len(l.gaps) == 0 && len(l.told) == 0 }
 
-func (l *losses) frames() (frames, samples uint64) {
-	for _, g := range l.gaps {
-		frames, samples = frames+g.frames, samples+g.samples
-	}
-	return frames, samples
-}
-
 // guess is the text of gaps whose counts are not exact.
 const guess = "the counts are estimated"
 
@@ -128,8 +121,10 @@ const together = "put together of several"
 
 // report is a gap event, and which records it stands for.
 type report struct {
-	gap  event.Gap
-	seqs []bootSeqs
+	gap    event.Gap
+	seqs   []bootSeqs
+	onDisk bool // what is lost is still in the log
+	again  bool // it was told before
 }
 
 type bootSeqs struct {
@@ -170,7 +165,7 @@ func merged(told []toldGap, most int) (all []report) {
 		i, known := at[k]
 		if !known || len(told) <= most {
 			at[k] = len(all)
-			all = append(all, report{t.gap, t.seqs})
+			all = append(all, report{gap: t.gap, seqs: t.seqs, again: true})
 			continue
 		}
 		g := &all[i].gap

@@ -51,6 +51,9 @@ func (s *Spool) tend() {
 	if s.records == nil {
 		return
 	}
+	if len(s.untold) > 0 {
+		s.tellLater(nil)
+	}
 	for _, task := range []struct {
 		what string
 		do   func() error

@@ -143,6 +143,7 @@ func (s *Spool) retry() {
 	}
 	s.fine()
 	s.tellPending()
+	s.tellLater(nil)
 	if err := s.makeRoom(0); err != nil {
 		s.trouble("drop old records", err)
 		return
@@ -161,6 +162,6 @@ func (s *Spool) tellPending() {
 	s.pending.toldAt = s.now()
 	s.mu.Unlock()
 	if !lost.empty() {
-		s.report(&lost, event.SpoolFull, "the disk did not take it, and memory was full", 0)
+		_, _ = s.tell(s.reports(&lost, event.SpoolFull, "the disk did not take it, and memory was full", false), 0)
 	}
 }

@@ -73,6 +73,7 @@ type Spool struct {
 	mark   syncMark
 	// sinceBoot is how many bytes were written since it was written whose they are.
 	sinceBoot int
+	untold    []report  // of damage, that could not be told yet
 	unsure    bool      // an event that tells of losses may not be on disk
 	retryAt   time.Time // when the folder is to be opened again
 	told      string    // the error of the disk that the log was told of
@@ -217,6 +218,7 @@ func (s *Spool) finish() error {
 	if err := s.drain(); err != nil {
 		return err
 	}
+	s.tellLater(nil)
 	if _, err := s.records.Append(appendEntry(s.buf[:0], entry{kind: kindClosed, boot: s.cur.number, at: s.now()})); err != nil {
 		return err
 	}
