@@ -36,8 +36,8 @@ type rolls struct {
 	touched map[uint64][]model.Millis
 	// tried are the windows for which there was nothing to keep, as of a number.
 	tried map[rollWindowKey]uint64
-	// gone is what goneOf has found, as of Store.published.
-	gone     []rolledTimes
+	// gone is what goneTo has found, as of Store.published.
+	gone     model.Millis
 	goneAt   uint64
 	goneSeen bool
 

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
@@ -70,54 +69,43 @@ func counting(found []volume.Located, t rollTier) []volume.Located {
 	})
 }
 
-// Gone implements query.Rollups: it compares the times of volumes.
-func (v *view) Gone() bool {
-	const most = hourWidth
-	for _, g := range v.store.rolls.goneOf(v.store) {
-		if g.after < v.maxt && g.until > v.mint-most {
-			return true
+// Gone implements query.Rollups.
+func (v *view) Gone() model.Millis {
+	for _, t := range rollTiers() {
+		if len(v.rollups(t).Files()) > 0 {
+			return v.store.rolls.goneTo(v.store)
 		}
 	}
-	return false
+	return schemas.MinTime
 }
 
-// goneOf are the times, of a bucket or more, that rollups have and raw volumes do not. What is
-// in the journal is newer.
-func (r *rolls) goneOf(s *Store) []rolledTimes {
+// goneTo is the last time of raw volumes of which rollups were made and that are gone. Those
+// that end first go first, so of later times all rows are there.
+func (r *rolls) goneTo(s *Store) model.Millis {
 	now := s.published.Load()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.goneSeen && r.goneAt == now {
 		return r.gone
 	}
-	raw := s.volumes.Files(volume.Raw, schemas.MinTime, schemas.MaxTime)
-	defer raw.Release()
-	var spans []rolledTimes
-	for _, f := range raw.Files() {
-		first, last := f.Range()
-		spans = append(spans, rolledTimes{first - 1, last})
-	}
-	slices.SortFunc(spans, func(a, b rolledTimes) int { return cmp.Compare(a.after, b.after) })
-	r.gone, r.goneSeen, r.goneAt = nil, true, now
+	r.gone, r.goneSeen, r.goneAt = schemas.MinTime, true, now
 	for _, t := range rollTiers() {
 		held := s.rolled(t)
-		for _, f := range held.Files() {
-			first, last := f.Range()
-			at := first - t.width()
-			for _, span := range append(spans, rolledTimes{last, last}) {
-				if to := min(span.after, last); to-at >= t.width() {
-					r.gone = append(r.gone, rolledTimes{at, to})
+		for _, f := range held.newest() {
+			made, err := readSources(f)
+			if err != nil {
+				continue // it was reported, and what is left of it is used
+			}
+			for number, t := range made {
+				if !s.volumes.Has(number) {
+					r.gone = max(r.gone, t.to)
 				}
-				at = max(at, span.until)
 			}
 		}
 		held.Release()
 	}
 	return r.gone
 }
-
-// rolledTimes are the times after one, up to and with another.
-type rolledTimes struct{ after, until model.Millis }
 
 // release lets the rollups go. Called with mu held.
 func (t *tierViews) release() {

@@ -21,12 +21,13 @@ type roller struct {
 	from, end, until model.Millis
 
 	raw    *volume.View
-	old    *volume.File // that is replaced; nil: none
+	old    *volume.File          // that is replaced; nil: none
+	known  map[uint64]rolledTime // raw volumes that old was made of
+	goneTo model.Millis          // the last time of those that are gone
 	writer *volume.Writer
 
 	builder  *rollup.Builder
 	merger   *rollup.Merger
-	reader   *rollup.Reader
 	rows     rollRows
 	parts    map[frame.PartID]rolledPart
 	layout   *rollLayout // of the builder
@@ -36,7 +37,6 @@ type roller struct {
 	gone     []volume.Entry // blocks of old that are made anew
 	raws     []volume.Located
 	sources  []rollSource
-	buckets  []rollup.Bucket
 	lost     bool // rows of the lane could not be read
 	lanes    map[volume.Key]struct{}
 	included map[volume.Key]struct{} // lanes that have a rollup
@@ -175,7 +175,8 @@ func (r *roller) first(before uint64) (first model.Millis, whole bool) {
 			}
 		}
 	}
-	return first, r.complete(before)
+	whole = !slices.ContainsFunc(r.gone, func(e volume.Entry) bool { return e.First-width < r.goneTo })
+	return first, whole
 }
 
 // lastKept is the end of the last bucket of the blocks that stay.
@@ -185,46 +186,6 @@ func (r *roller) lastKept() model.Millis {
 		last = max(last, e.Last)
 	}
 	return last
-}
-
-// complete says whether the rows are there that the blocks in gone were made of.
-func (r *roller) complete(before uint64) bool {
-	has := func(t model.Millis) bool {
-		return slices.ContainsFunc(r.raws, func(at volume.Located) bool {
-			return at.File.Number() < before && at.First <= t && t <= at.Last
-		})
-	}
-	for _, e := range r.gone {
-		all, err := r.lanesBuckets(e)
-		if err != nil {
-			continue // it is damaged: what is made anew is better
-		}
-		for i := range all {
-			if !has(all[i].From) || !has(all[i].To) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// lanesBuckets reads what a block of old says of the lane itself.
-func (r *roller) lanesBuckets(e volume.Entry) (all []rollup.Bucket, err error) {
-	err = volume.Guard(func() error {
-		b, err := r.old.Block(e, nil)
-		if err != nil {
-			return err
-		}
-		if err := r.reader.Reset(b); err != nil {
-			return err
-		}
-		if _, err := r.reader.Select(frame.PartID{}); err != nil { // no part: that of the lane
-			return err
-		}
-		r.buckets, err = r.reader.Buckets(r.buckets[:0], 0, e.First, e.Last)
-		return err
-	})
-	return r.buckets, err
 }
 
 // copyKept takes blocks over as they are. When a window is complete, those that were made

@@ -21,8 +21,6 @@ const (
 	hourWindow   = model.Millis(7 * 24 * time.Hour / time.Millisecond)
 	// grain divides all windows.
 	grain = minuteWindow
-	// hourWidth is that of the widest buckets.
-	hourWidth = model.Millis(rollup.Hour)
 )
 
 // rollTiers are the tiers, finest first.
@@ -75,6 +73,10 @@ func (c Config) keeps(tier volume.Tier) bool {
 	return true
 }
 
-// flagLost marks an entry of a rollup some of whose rows could not be read when it was
-// made.
-const flagLost = 2
+const (
+	// flagLost marks an entry of a rollup some of whose rows could not be read when it was made.
+	flagLost = 2
+	// flagSource marks an entry of no lane: the rollup has the rows of the raw volume whose number
+	// stands in Labels. When that is gone, rollups are all that is left of its time.
+	flagSource = 4
+)

@@ -38,7 +38,7 @@ func (s *Store) rollWindow(t rollTier, end, frontier model.Millis, pause func() 
 	if err := r.run(pause); err != nil {
 		return 0, false, errors.Join(err, r.writer.Abort())
 	}
-	if r.writer.Blocks() == 0 {
+	if len(r.included) == 0 {
 		return number, false, r.writer.Abort()
 	}
 	file, err := r.writer.Commit()
@@ -65,13 +65,22 @@ func (s *Store) beginRoll(t rollTier, end, frontier model.Millis) (*roller, erro
 		return nil, err
 	}
 	r := &roller{store: s, tier: t, from: end - t.window, end: end, until: min(end, ceil(frontier+1, t.width())-t.width()), writer: w,
-		builder: rollup.NewBuilder(t.rollup), merger: rollup.NewMerger(), reader: rollup.NewReader(),
+		builder: rollup.NewBuilder(t.rollup), merger: rollup.NewMerger(),
 		parts: map[frame.PartID]rolledPart{}, lanes: map[volume.Key]struct{}{}, included: map[volume.Key]struct{}{}, spans: map[rolledSpan]rolledTime{}}
 	r.raw = s.volumes.Files(volume.Raw, r.from+1, r.until)
 	rolled := s.rolled(t)
 	defer rolled.Release()
 	if old := rolled.newest()[end]; old != nil && old.Acquire() {
 		r.old = old
+		if r.known, err = readSources(old); err != nil {
+			r.release()
+			return nil, errors.Join(err, w.Abort())
+		}
+		for number, t := range r.known {
+			if !s.volumes.Has(number) {
+				r.goneTo = max(r.goneTo, t.to)
+			}
+		}
 	}
 	return r, nil
 }
@@ -96,7 +105,49 @@ func (r *roller) run(pause func() error) error {
 			return err
 		}
 	}
+	if len(r.included) == 0 {
+		return nil
+	}
+	if err := r.nameSources(); err != nil {
+		return err
+	}
 	return r.define()
+}
+
+// nameSources says of which raw volumes the rollup has the rows.
+func (r *roller) nameSources() error {
+	has := map[uint64]rolledTime{}
+	for number, t := range r.known {
+		has[number] = t
+	}
+	for _, f := range r.raw.Files() {
+		first, last := f.Range()
+		has[f.Number()] = rolledTime{max(first, r.from+1), min(last, r.until)}
+	}
+	for _, number := range slices.Sorted(maps.Keys(has)) {
+		t := has[number]
+		if err := r.writer.Add(volume.Entry{Key: volume.Key{Labels: number}, First: t.from, Last: t.to, Flags: flagSource}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readSources reads what nameSources has written.
+func readSources(f *volume.File) (map[uint64]rolledTime, error) {
+	has := map[uint64]rolledTime{}
+	done := errors.New("done")
+	err := f.Each(func(e volume.Entry) error {
+		if e.Flags&flagSource == 0 || e.Worker != (model.WorkerID{}) {
+			return done // they come first
+		}
+		has[e.Labels] = rolledTime{e.First, e.Last}
+		return nil
+	})
+	if errors.Is(err, done) {
+		err = nil
+	}
+	return has, err
 }
 
 // findLanes finds what lanes have rows in the window.
@@ -104,7 +155,7 @@ func (r *roller) findLanes() error {
 	r.rows.damaged = func(error) {}
 	for _, f := range r.files() {
 		err := f.Each(func(e volume.Entry) error {
-			if e.First <= r.end && e.Last > r.from {
+			if e.First <= r.end && e.Last > r.from && e.Flags&flagSource == 0 {
 				r.lanes[e.Key] = struct{}{}
 			}
 			return nil

@@ -8,10 +8,8 @@ import (
 
 	"github.com/prometheus/prometheus/storage"
 
-	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 	"github.com/cloudless-fleet/cloudless/pkg/store/rollup"
-	"github.com/cloudless-fleet/cloudless/pkg/store/volume"
 )
 
 // filling is how rollups stand in for rows that are gone.
@@ -48,7 +46,7 @@ func (l *loader) rowsOf(n *lane) error {
 	if l.filling == nil || n.isSparse() {
 		return l.read(n)
 	}
-	gone, err := l.gone(n)
+	gone, err := l.goneOf(n)
 	if err := l.passOver(n, err); err != nil {
 		return err
 	}
@@ -77,87 +75,32 @@ func (l *loader) rowsOf(n *lane) error {
 	return l.read(n)
 }
 
-// gone finds the times whose rows are gone and of which there are rollups, in order. They are
-// whole buckets, whose rows may be left in part.
-func (l *loader) gone(n *lane) (all []stretch, err error) {
-	// Whole buckets, and one before: what is gone has no definite end.
-	whole := interval{earlier(rollup.Hour.End(l.mint), 2*model.Millis(rollup.Hour)), rollup.Hour.End(l.window.maxt)}
-	pieces := l.data.Pieces(nil, n.source, n.stream, whole.after+1, whole.until)
-	var known []interval
+// goneOf finds the times whose rows are gone, or some of them, and of which there are rollups, in
+// order. They are whole buckets.
+func (l *loader) goneOf(n *lane) (all []stretch, err error) {
+	if l.mint > l.gone {
+		return nil, nil
+	}
+	to := min(l.window.maxt, l.gone)
+	free := []interval{{rollup.Hour.End(l.mint) - model.Millis(rollup.Hour), rollup.Hour.End(to)}}
 	for _, tier := range []rollup.Tier{rollup.Minute, rollup.Hour} {
-		width := model.Millis(tier)
-		found, err := l.rollups.Rollups(nil, n.source, n.stream, tier, tier.End(l.mint), tier.End(l.window.maxt))
+		whole := interval{tier.End(l.mint) - model.Millis(tier), tier.End(to)}
+		found, err := l.rollups.Rollups(nil, n.source, n.stream, tier, whole.after+1, whole.until)
 		if err != nil {
 			return nil, err
 		}
 		for _, v := range byVolume(found, tier) {
-			before := known
-			known = append(known[:len(known):len(known)], v.interval)
-			if !uncovered(cutTo([]interval{v.interval}, whole), pieces, width) {
-				continue
-			}
-			for _, b := range v.blocks {
-				buckets, err := l.laneBuckets(b)
-				if err := l.passOver(n, err); err != nil {
-					return nil, err
+			for _, o := range cutTo(cutTo(free, v.interval), whole) {
+				if o.after%model.Millis(tier) != 0 || o.until%model.Millis(tier) != 0 {
+					continue // a bucket of which finer ones have a part
 				}
-				for i := range buckets {
-					x := &buckets[i]
-					of := interval{x.At - width, x.At}
-					if has(pieces, x.From) && has(pieces, x.To) || slices.ContainsFunc(before, of.overlaps) ||
-						x.At < l.mint || x.At-width >= l.window.maxt {
-						continue
-					}
-					if k := len(all) - 1; k >= 0 && all[k].until == of.after && all[k].tier == tier && all[k].blocks[0].Volume == b.Volume {
-						all[k].until = of.until
-						continue
-					}
-					all = append(all, stretch{of, tier, v.blocks})
-				}
+				all = append(all, stretch{o, tier, v.blocks})
+				free = without(free, o)
 			}
 		}
 	}
 	slices.SortFunc(all, func(a, b stretch) int { return cmp.Compare(a.after, b.after) })
 	return all, nil
-}
-
-// has reports whether a time is in one of the pieces.
-func has(pieces []Piece, t model.Millis) bool {
-	return slices.ContainsFunc(pieces, func(p Piece) bool { first, last := p.Range(); return first <= t && t <= last })
-}
-
-// uncovered reports whether pieces leave out a bucket or more of a time.
-func uncovered(rest []interval, pieces []Piece, width model.Millis) bool {
-	for _, p := range pieces {
-		from, to := p.Range()
-		rest = without(rest, interval{from - 1, to})
-	}
-	return slices.ContainsFunc(rest, func(i interval) bool { return i.until-i.after >= width })
-}
-
-// laneBuckets reads what a block says of the lane itself.
-func (l *loader) laneBuckets(b Rollup) (buckets []rollup.Bucket, err error) {
-	r := &l.rolling
-	err = volume.Guard(func() (err error) {
-		if r.reader == nil {
-			r.reader = rollup.NewReader()
-		}
-		if r.block, err = b.Block(r.block); err != nil {
-			return err
-		}
-		if err := r.reader.Reset(r.block); err != nil {
-			return err
-		}
-		if _, err := r.reader.Select(frame.PartID{}); err != nil { // no part: that of the lane
-			return err
-		}
-		buckets, err = r.reader.Buckets(nil, 0, b.First, b.Last)
-		return err
-	})
-	if err != nil {
-		return nil, b.Locate(err)
-	}
-	return buckets, nil
 }
 
 // fillGone gives the groups of a lane samples out of rollups.

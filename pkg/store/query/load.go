@@ -58,7 +58,7 @@ func newLoader(s *seriesSet, view View, m *memory) *loader {
 	q := s.querier
 	l := q.pools.takeLoader()
 	l.job = job{ctx: s.ctx, window: s.window, options: q.options, usage: &q.usage, data: view, memory: m, most: q.batch, bounded: true,
-		pools: &q.pools, tiering: tiering{rollups: s.tiers.rollups, filling: s.tiers.filling}}
+		pools: &q.pools, tiering: tiering{rollups: s.tiers.rollups, gone: s.tiers.gone, filling: s.tiers.filling}}
 	return l
 }
 

@@ -15,6 +15,7 @@ import (
 type tiering struct {
 	rollups Rollups
 	plan    *rollup.Plan // nil: it is answered from rows
+	gone    model.Millis // rows are gone up to this time
 	// filling is how rollups stand in for rows that are gone; nil: none are.
 	filling *filling
 }
@@ -70,7 +71,7 @@ func (l *loader) rolledLane(n *lane) (done bool, err error) {
 		return false, err
 	}
 	if l.filling != nil && l.plan.Tier != rollup.Hour {
-		gone, err := l.gone(n)
+		gone, err := l.goneOf(n)
 		if err != nil || slices.ContainsFunc(gone, func(s stretch) bool { return s.tier > l.plan.Tier }) {
 			return false, l.passOver(n, err) // wider ones stand in for rows that finer ones lack, too
 		}
@@ -340,7 +341,7 @@ func (s *seriesSet) chooseTier(view View) (joined []*series) {
 			joined = s.markJoined()
 		}
 	}
-	if rollups.Gone() {
+	if s.tiers.gone = rollups.Gone(); s.tiers.gone >= earlier(s.window.mint, s.window.lookback) {
 		lookback := s.window.lookback
 		if known {
 			lookback = asked.Lookback

@@ -16,8 +16,9 @@ type Rollups interface {
 	// from one time to another, both included, in any order. Of an error nothing is
 	// appended: all rows are then read.
 	Rollups(dst []Rollup, source *schemas.Source, stream model.StreamID, tier rollup.Tier, from, to model.Millis) ([]Rollup, error)
-	// Gone reports whether rows may be gone of which rollups are left.
-	Gone() bool
+	// Gone is the last time of rows that are gone and of which there were rollups: up to then rows
+	// are there in part at most, later ones all.
+	Gone() model.Millis
 }
 
 // Rollup is a block of a rollup.
@@ -123,8 +124,17 @@ func (l *loader) stretches(n *lane, p *rollup.Plan) (all []stretch, rolled bool,
 		for _, v := range byVolume(found, tier) {
 			open := cutTo(free, v.interval)
 			for _, piece := range pieces {
-				if piece.Rank() >= v.volume {
-					open = without(open, rangeOf(piece, tier))
+				if piece.Rank() < v.volume {
+					continue
+				}
+				touched := rangeOf(piece, tier)
+				if touched.overlaps(interval{schemas.MinTime, l.gone}) {
+					// The other rows are gone. What came so late is in the next rollup.
+					l.gaveWay = l.gaveWay || touched.overlaps(v.interval)
+					touched.after = max(touched.after, tier.End(l.gone))
+				}
+				if touched.after < touched.until {
+					open = without(open, touched)
 				}
 			}
 			for _, o := range open {
