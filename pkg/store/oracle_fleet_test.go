@@ -26,6 +26,7 @@ type fleet struct {
 	least    model.Millis // how long a process of a host lasts at least
 	changes  int          // of the schema: once in so many rows
 	calm     bool
+	slower   model.Millis // how many times as long it is between two rows as usual; 0: once
 	// passes is how often something happens to the store between two steps: once in
 	// so many; 0: never.
 	passes int
@@ -42,6 +43,9 @@ func (f fleet) generate(d *driver, c chooser) {
 		}
 		h := newHost(d.tb, c, l, name)
 		h.calm = f.calm || in(c, 10)
+		for k := range h.rates {
+			h.rates[k].every *= max(f.slower, 1)
+		}
 		s.host(f, h, d.worker(name))
 	}
 	s.run(f.passes)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
+	"github.com/cloudless-fleet/cloudless/pkg/store"
 )
 
 // bytesChooser chooses by bytes, and when there are none left as a generator does that is
@@ -70,10 +71,10 @@ func (r random) shift() string {
 	return ""
 }
 
-// at is a time about those of the samples: of a minute, of a second, or any.
+// at is a time about those of the samples: of an hour, a minute, a second, or any.
 func (r random) at() model.Millis {
 	t := r.from - 6*minute + model.Millis(r.IntN(int(r.to-r.from+12*minute)))
-	return t - t%one(r.chooser, minute, minute, second, 1)
+	return t - t%one(r.chooser, hour, minute, minute, second, 1)
 }
 
 // vector is an expression with an instant vector as its result.
@@ -122,7 +123,7 @@ func (r random) question() question {
 	q := question{expr: r.vector(r.IntN(3)), from: r.at()}
 	if in(r.chooser, 2) {
 		q.step = one(r.chooser, 15*second, 30*second, minute, minute, 5*minute, hour, 77*second, 1+model.Millis(r.IntN(1_000_000)))
-		q.to = q.from + min(q.step*model.Millis(r.IntN(40)), r.to-r.from+10*minute)
+		q.to = q.from + min(q.step*model.Millis(r.IntN(one(r.chooser, 40, 40, 300))), r.to-r.from+10*minute)
 	}
 	return q
 }
@@ -130,9 +131,16 @@ func (r random) question() question {
 // askAround makes a random fleet and asks random questions.
 func askAround(tb testing.TB, c chooser, questions int) {
 	tb.Helper()
-	d := newDriver(tb)
-	span := one(c, 10*minute, 30*minute, 2*hour, 5*hour)
+	d := newDriver(tb, func(config *store.Config) {
+		if in(c, 4) {
+			config.MinuteRetention = 0 // no rollups of minutes
+		}
+	})
+	span := one(c, 10*minute, 30*minute, 2*hour, 5*hour, 30*hour)
 	f := fleet{hosts: 1 + c.IntN(3), from: now() - span, to: now(), least: minute, changes: one(c, 20, 60, 1000), passes: one(c, 0, 10, 40)}
+	if span > 10*hour {
+		f.hosts, f.slower, f.calm = 1, 4, in(c, 2)
+	}
 	f.generate(d, c)
 	o := newOracle(tb, d)
 	r := random{c, f.from, f.to}
