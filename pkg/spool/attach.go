@@ -100,7 +100,7 @@ func (s *Spool) enter(w *world, strangers bool) error {
 	}
 	s.boots, s.floor = append(w.order, s.cur), w.floor+1
 	if !strangers {
-		s.stats.Newest = max(s.stats.Newest, w.newest)
+		s.stats.Newest, s.sure = max(s.stats.Newest, w.newest), w.newest
 	}
 	s.wakeLocked()
 	return nil
@@ -125,8 +125,10 @@ func (s *Spool) disown(w *world) {
 // tellFormer works out why nothing was measured before this process.
 func (s *Spool) tellFormer(w *world) {
 	newest := w.newest
-	if w.last != nil { // nothing of what it has measured may be left
-		newest = max(newest, millis(w.last.start.started))
+	for _, b := range w.boots { // nothing of what they have measured may be left
+		if at := millis(b.start.started); w.newest == 0 && at > 0 && (newest == 0 || at < newest) {
+			newest = at
+		}
 	}
 	if newest <= 0 {
 		return

@@ -159,8 +159,14 @@ func (f *cursorFile) save(c cursor, sync bool) error {
 
 // saveCursor writes down what was acknowledged. The caller holds writer.
 func (s *Spool) saveCursor(sync bool) error {
+	// A frame that a power cut may still take must not be in it: the gap that tells of
+	// the time without frames begins with the newest.
+	safe := s.records == nil || !s.missing(s.records.Synced(), s.records.Next())
 	s.mu.Lock()
-	c := cursor{newest: s.stats.Newest}
+	if safe && len(s.pending.items) == 0 {
+		s.sure = s.stats.Newest
+	}
+	c := cursor{newest: s.sure}
 	for _, b := range s.boots {
 		c.boots = append(c.boots, cursorBoot{b.start.id, append(intervals(nil), b.done...)})
 	}

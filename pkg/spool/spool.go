@@ -79,8 +79,9 @@ type Spool struct {
 	told      string    // the error of the disk that the log was told of
 	begun     bool      // the first frame has come
 	first     model.Millis
-	watch     func(*boot) // nil but in tests: is told of the boots that are found
-	former    *former     // what is to be told with the first frame; nil: nothing
+	watch     func(*boot)  // nil but in tests: is told of the boots that are found
+	former    *former      // what is to be told with the first frame; nil: nothing
+	sure      model.Millis // time of the newest frame when last there was none that a power cut could take
 
 	mu      sync.Mutex
 	records *durable.Log // nil: the folder is not open
