@@ -38,6 +38,7 @@ func deeds() []deed {
 		{2, false, (*life).slow},
 		{2, false, (*life).markStale},
 		{4, false, (*life).setClock},
+		{4, false, (*life).night},
 	}
 }
 
@@ -230,4 +231,22 @@ func (l *life) setClock(w *worker) {
 	offset := all[l.random.IntN(len(all))]
 	w.offset.Store(int64(offset))
 	l.tell("%s: clock is off by %v", w.name, offset)
+}
+
+// night: everything is off for hours, and what was left behind may be too old in the morning.
+func (l *life) night(*worker) {
+	if !l.plan.forgets {
+		return
+	}
+	for _, w := range l.workers {
+		if l.plan.calm || l.random.IntN(2) == 0 {
+			l.stopWorker(w)
+		} else {
+			l.killWorker(w)
+		}
+	}
+	l.stopCollector(nil)
+	d := time.Duration(10+l.random.IntN(80)) * time.Minute
+	l.tell("everything is off for %v", d)
+	time.Sleep(d)
 }

@@ -95,7 +95,7 @@ func newLife(t *testing.T, seed uint64, loud bool) *life {
 	}
 	r := l.random
 	one := func(in int) bool { return r.IntN(in) == 0 }
-	l.plan = plan{steps: 120 + r.IntN(120), keyEvery: 2 + r.IntN(20), streams: 1 + r.IntN(4), calm: one(6), crowded: one(3), aged: one(4),
+	l.plan = plan{steps: 80 + r.IntN(120), keyEvery: 2 + r.IntN(20), streams: 1 + r.IntN(4), calm: one(6), crowded: one(3), aged: one(4),
 		limited: one(5), clocks: one(4), forgets: one(8), broken: one(2)}
 	if l.plan.calm {
 		l.plan.broken = false
@@ -117,7 +117,7 @@ func (l *life) newWorker(n int) *worker {
 	w := &worker{life: l, random: rand.New(rand.NewPCG(r.Uint64(), 19)), id: model.WorkerIDFrom([16]byte{byte(n + 1)}), books: newBooks()}
 	w.machine = newMachine(fmt.Sprintf("host%d", n+1), l.seed*8+1+uint64(n), func() time.Time { return w.clock() })
 	w.config = spool.Config{MaxBytes: 4 * model.MiB, MaxAge: 24 * time.Hour, Order: spool.NewestFirst,
-		SyncInterval: []time.Duration{500 * time.Millisecond, 2 * time.Second, 10 * time.Second}[r.IntN(3)],
+		SyncInterval: []time.Duration{time.Second, 4 * time.Second, 10 * time.Second}[r.IntN(3)],
 		LiveBacklog:  []model.Bytes{0, 2 * model.KiB, 64 * model.KiB, model.MiB}[r.IntN(4)]}
 	if r.IntN(3) == 0 {
 		w.config.Order = spool.OldestFirst
@@ -142,7 +142,6 @@ func serverConfig() stream.ServerConfig {
 func (l *life) storeConfig() store.Config {
 	r, c := l.random, store.DefaultConfig()
 	c.Dir, c.MinFree = storeDir, 0
-	c.SyncInterval = []time.Duration{100 * time.Millisecond, 200 * time.Millisecond}[r.IntN(2)]
 	c.SyncBytes = 64 * model.KiB
 	c.SealAfter = []time.Duration{time.Minute, 2 * time.Hour}[r.IntN(2)]
 	if l.plan.forgets {
@@ -192,12 +191,10 @@ func (l *life) pause() time.Duration {
 	switch n := r.IntN(100); {
 	case n < 80:
 		return time.Duration(10+r.IntN(1500)) * time.Millisecond
-	case n < 98:
-		return time.Duration(1+r.IntN(10)) * time.Second
-	case l.plan.forgets:
-		return time.Duration(5+r.IntN(60)) * time.Minute
+	case n < 99:
+		return time.Duration(1+r.IntN(8)) * time.Second
 	}
-	return time.Duration(10+r.IntN(110)) * time.Second
+	return time.Duration(10+r.IntN(60)) * time.Second
 }
 
 // attend notices who is dead, starts who is down, and ends what has lasted for long.
@@ -313,7 +310,7 @@ func (l *life) recover() bool {
 			synctest.Wait()
 		}
 		if round == 0 {
-			time.Sleep(2 * time.Minute) // for what is told once a minute
+			time.Sleep(80 * time.Second) // for what is told once a minute
 		}
 	}
 	return true
