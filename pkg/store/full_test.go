@@ -19,8 +19,7 @@ func TestNoNewDataWithoutFreeDisk(t *testing.T) {
 	sp.frame(1, after(0), 1)
 	history := sp.drain()
 	send(t, session, history...)
-	s.config.MinFree = 1 << 62
-	s.tend()
+	s.free.Store(false) // as watchSpace does: see TestMinFree
 	refused := sp.frame(1, after(1), 2)
 	wantTemporary(t, trySend(session, refused), CauseDiskFull)
 	_, err := s.OpenSession(testSource(1, 1))
@@ -32,8 +31,7 @@ func TestNoNewDataWithoutFreeDisk(t *testing.T) {
 		t.Errorf("got stats %+v", stats)
 	}
 
-	s.config.MinFree = 0
-	s.tend()
+	s.watchSpace()
 	// The session has refused a record: it takes nothing behind it.
 	if err := trySend(session, frame.Record{Seq: 5, Kind: frame.KindEvent}); causeOf(t, err) != CauseClosed {
 		t.Errorf("after the refusal: got %v", err)
@@ -46,6 +44,17 @@ func TestNoNewDataWithoutFreeDisk(t *testing.T) {
 		t.Errorf("got stats %+v", stats)
 	}
 	atEveryStage(t, s, func(s *Store, _ string) { wantSeries(t, s, "g", "a", points(0, 1, 2)...) })
+}
+
+func TestMinFree(t *testing.T) {
+	config := testConfig(t.TempDir())
+	config.MinFree = 1 << 62
+	s := open(t, config)
+	_, err := s.OpenSession(testSource(1, 1))
+	wantTemporary(t, err, CauseDiskFull)
+	if !s.Stats().DiskFull {
+		t.Error("it is not said that the disk is full")
+	}
 }
 
 // TestAFullDiskRefusesForATime fills the disk up while a worker sends. It connects again and

@@ -5,16 +5,35 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
+// logged is what was logged. Safe for concurrent use.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // reported opens a store, and returns what it has logged so far, too.
 func reported(t testing.TB, d *disk) (*Store, string) {
 	t.Helper()
 	config, deps := on(d)
-	var log bytes.Buffer
+	var log logged
 	deps.Log = slog.New(slog.NewTextHandler(&log, nil))
 	s, err := Open(config, deps)
 	if err != nil {

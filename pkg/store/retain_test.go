@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -86,14 +85,18 @@ func TestRetentionBySize(t *testing.T) {
 	config := testConfig(t.TempDir())
 	s, c, deps := daily(t, config, 6)
 	one := s.Stats().Volumes.Tiers[0].Bytes / 6
-	s.config.RetentionSize = model.Bytes(3*one + one/2)
-	s.sweep(c.now())
-	wantDiff(t, "after a sweep", []int{3, 4, 5}, daysOf(t, s))
-	s.config.RetentionSize = 1
-	s.sweep(c.now())
+	bound := func(bytes int64) {
+		closeStore(t, s)
+		config.RetentionSize = model.Bytes(bytes)
+		s = openWith(t, config, deps)
+		s.sweep(c.now())
+	}
+	bound(3*one + one/2)
+	wantDiff(t, "half of it", []int{3, 4, 5}, daysOf(t, s))
+	bound(1)
 	wantDiff(t, "the newest stays", []int{5}, daysOf(t, s))
-	closeStore(t, s)
-	wantDiff(t, "reopened", []int{5}, daysOf(t, openWith(t, config, deps)))
+	bound(0)
+	wantDiff(t, "reopened", []int{5}, daysOf(t, s))
 }
 
 // TestAQueryKeepsWhatItReads: what retention drops meanwhile is there until the end.
@@ -106,8 +109,12 @@ func TestAQueryKeepsWhatItReads(t *testing.T) {
 	if len(pieces) != 3 {
 		t.Fatalf("%d pieces, want 3", len(pieces))
 	}
-	s.config.RetentionSize = 1
-	s.sweep(c.now())
+	keep := s.retention()
+	keep.Bytes = 1
+	if _, err := s.volumes.Retain(c.now(), keep); err != nil {
+		t.Fatal(err)
+	}
+	s.published.Add(1)
 	wantDiff(t, "others", []int{2}, daysOf(t, s))
 	var readers query.Readers
 	for _, p := range pieces {
@@ -165,7 +172,7 @@ func TestAWorkerThatWasSilentForLongComesBack(t *testing.T) {
 		for _, stage := range []string{"at once", "reopened", "reopened twice"} {
 			wantDiff(t, stage, want, stored(t, s, named("quiet")))
 			closeStore(t, s)
-			var log bytes.Buffer
+			var log logged
 			deps.Log = slog.New(slog.NewTextHandler(&log, nil))
 			s = openWith(t, config, deps)
 			if damage := s.Stats().Damage; damage > 0 {
