@@ -29,7 +29,7 @@ func (s *Store) completeNames(damage []*durable.Damage) {
 	files := held.Files()
 	stats := s.schemaLog.log.Stats()
 	empty := stats.Next == stats.Oldest
-	if len(damage) == 0 && !empty && (len(files) == 0 || s.knows(files[len(files)-1])) {
+	if len(damage) == 0 && !empty && s.knowsNewest(files) {
 		return
 	}
 	r := rebuilding{store: s, hosts: map[volume.Key]host{}, sources: map[volume.Key]*schemas.Source{}}
@@ -56,6 +56,16 @@ func (s *Store) completeNames(damage []*durable.Damage) {
 	if r.err != nil {
 		s.log.Warn("names of series cannot be written, they are read from volumes again at the next start", "err", r.err)
 	}
+}
+
+// knowsNewest says whether everything is known that the newest volume of raw rows names.
+func (s *Store) knowsNewest(files []*volume.File) bool {
+	for _, file := range slices.Backward(files) {
+		if file.Tier() == volume.Raw {
+			return s.knows(file)
+		}
+	}
+	return true
 }
 
 // errUnknown ends a visit.
