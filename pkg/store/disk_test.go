@@ -17,6 +17,7 @@ import (
 // take changes.
 type disk struct {
 	*durabletest.Disk
+	blind atomic.Bool  // no file can be opened
 	left  atomic.Int64 // how many changes it takes; below 0: any number
 	fails error        // what it says then
 	in    string       // only below that folder; "": everywhere
@@ -72,6 +73,9 @@ func (d *disk) Create(name string) (durable.File, error) {
 }
 
 func (d *disk) Open(name string) (durable.File, error) {
+	if d.blind.Load() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
+	}
 	f, err := d.Disk.Open(name)
 	return d.file(name, f), err
 }

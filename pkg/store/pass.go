@@ -1,9 +1,12 @@
 package store
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/cloudless-fleet/cloudless/pkg/durable"
 	"github.com/cloudless-fleet/cloudless/pkg/store/head"
 	"github.com/cloudless-fleet/cloudless/pkg/store/volume"
 )
@@ -80,10 +83,16 @@ func (s *Store) seal(p *head.Pass, w *volume.Writer) (rows int, err error) {
 	sealer := newSealer(w)
 	err = p.Lanes(func(l *head.SealLane) error {
 		rows += l.Count
-		return sealer.lane(l, func(err error) {
+		var unread error
+		err := sealer.lane(l, func(err error) {
+			if errors.Is(err, durable.ErrDisk) {
+				unread = err // not damaged, as far as is known: it may be read the next time
+				return
+			}
 			s.figures.damage.Add(1)
 			s.log.Error("rows in the journal cannot be read, they are lost", "worker", l.Source.Worker(), "stream", l.Stream, "err", err)
 		})
+		return cmp.Or(err, unread)
 	})
 	return rows, err
 }

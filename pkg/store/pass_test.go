@@ -199,3 +199,20 @@ func TestEndedInTheMiddleOfAPass(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsThatCannotBeReadNowStay: a pass that cannot open the journal's files does not take
+// its rows for lost.
+func TestRowsThatCannotBeReadNowStay(t *testing.T) {
+	d := newDisk(1)
+	s := openOn(t, d)
+	session, sp, want := mixed(t, s)
+	awaitDurable(t, session, sp.seq)
+	d.blind.Store(true)
+	if err := s.Pass(); err == nil {
+		t.Error("a pass succeeded that could read nothing")
+	}
+	d.blind.Store(false)
+	wantDiff(t, "after", want, stored(t, s, anySeries()))
+	pass(t, s)
+	atEveryStage(t, s, func(s *Store, stage string) { wantDiff(t, stage, want, stored(t, s, anySeries())) })
+}

@@ -285,6 +285,9 @@ func (r *replay) refused(h *Head, e journal.Entry) error {
 	s := r.find(e.Session)
 	if s == nil {
 		r.Orphans++
+		if b := r.strangers[e.Session]; b != nil {
+			r.lose(b, e.Seq) // it comes again, and is refused again
+		}
 		return nil
 	}
 	if err := h.deps.Ledger.Refused(s.worker.id, s.boot.id, e.Seq, event.Cause(e.Cause), e.At, int(e.Samples)); err != nil {
