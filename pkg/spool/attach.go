@@ -41,7 +41,7 @@ func (s *Spool) attach() error {
 		s.disown(w)
 		return nil
 	}
-	var lost losses
+	lost := losses{most: s.limits.gaps}
 	s.mu.Lock()
 	for _, f := range w.losses {
 		lost.add(f)

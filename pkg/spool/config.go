@@ -96,10 +96,13 @@ const (
 // limits are these sizes as a Spool has them; tests make them small.
 type limits struct {
 	segment, unsynced, memory, definitions, group, chunk, idle model.Bytes
-	told                                                       int // gap events that are told again one by one
+	// gaps and told bound the gap events of one drop: those that are new, and those that
+	// are told again. All of them are smaller than what is dropped.
+	gaps, told int
 }
 
 func (c Config) limits() limits {
 	return limits{segment: c.segment(), unsynced: maxUnsynced, memory: maxMemory, definitions: maxDefinitions,
-		group: maxGroup, chunk: chunkBytes, idle: idleBytes, told: maxTold}
+		group: maxGroup, chunk: chunkBytes, idle: idleBytes,
+		gaps: int(min(max(1, c.segment()/(8*model.KiB)), maxGaps)), told: int(min(max(4, c.segment()/(2*model.KiB)), maxTold))}
 }

@@ -52,7 +52,10 @@ func (s *Spool) makeRoom(more int) error {
 	if s.records == nil {
 		return nil
 	}
-	for s.records.Size()+int64(more)+perDrop > int64(s.config.MaxBytes) {
+	for range maxDrops {
+		if s.records.Size()+int64(more)+perDrop <= int64(s.config.MaxBytes) {
+			return nil
+		}
 		end, err := s.segmentEnd()
 		if err != nil || end == 0 {
 			return err
@@ -66,6 +69,9 @@ func (s *Spool) makeRoom(more int) error {
 	}
 	return nil
 }
+
+// maxDrops is how many segments make room for one record at most.
+const maxDrops = 64
 
 // perDrop is room for the event that tells of a drop, in bytes.
 const perDrop = 1024
@@ -152,7 +158,7 @@ func (s *Spool) secure() error {
 // frames behind that need them. With dropping they are all lost, else those are that
 // cannot be read. The caller holds writer.
 func (s *Spool) survey(from, end uint64, dropping bool) (*losses, error) {
-	var lost losses
+	lost := losses{most: s.limits.gaps}
 	boots := map[uint32]*boot{}
 	s.mu.Lock()
 	for _, b := range s.boots {
@@ -307,7 +313,7 @@ func (s *Spool) cutPending(v *survey, open map[chainOf]bool, lost *losses) {
 		return
 	}
 	before := s.pending.losses
-	s.pending.losses = losses{}
+	s.pending.losses = losses{most: s.limits.gaps}
 	s.breakItemsLocked(streams)
 	for _, g := range s.pending.losses.gaps {
 		lost.gaps = append(lost.gaps, g)

@@ -93,7 +93,7 @@ func newLife(seed uint64) *life {
 		l.config.MaxAge = time.Duration(1+l.random.IntN(20)) * time.Minute
 	}
 	l.limits = limits{segment: 4 * model.KiB, unsynced: 4 * model.KiB, memory: 8 * model.KiB, definitions: 16 * model.KiB,
-		group: 2 * model.KiB, chunk: model.Bytes(200 + l.random.IntN(2000)), idle: 8 * model.KiB, told: 16}
+		group: 2 * model.KiB, chunk: model.Bytes(200 + l.random.IntN(2000)), idle: 8 * model.KiB, gaps: 2, told: 6}
 	l.damage, l.exact, l.calm = l.random.IntN(3) == 0, l.random.IntN(2) == 0, l.random.IntN(2) == 0
 	l.from = newSampler(nil, 2+l.random.IntN(20))
 	l.from.at = model.Millis(l.now.UnixMilli())

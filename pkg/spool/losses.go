@@ -8,6 +8,7 @@ import (
 // losses collects records that will never be sent, to be told as gaps. Records
 // that are done or were counted before are left out.
 type losses struct {
+	most int // so many gap events; beyond, they are put together, and their sums stay right
 	gaps []*loss
 	// told are gap events that are lost themselves: what they count is told again.
 	told []toldGap
@@ -27,8 +28,7 @@ type toldGap struct {
 	seqs []bootSeqs
 }
 
-// The most gap events for one bout of losses. Beyond, they are put together: their
-// sums stay right.
+// The most gap events of one drop.
 const (
 	maxGaps = 16
 	maxTold = 64
@@ -75,7 +75,7 @@ func share(sum, n, all uint64) uint64 {
 func (l *losses) put(b *boot, from, to, frames, samples uint64, at, until model.Millis) {
 	b.lost.add(from, to)
 	last := l.lastOf(b)
-	if last == nil || len(l.gaps) < maxGaps && !last.continues(from, frames, samples) {
+	if last == nil || len(l.gaps) < l.most && !last.continues(from, frames, samples) {
 		last = &loss{boot: b, at: at, until: until}
 		l.gaps = append(l.gaps, last)
 	}

@@ -158,7 +158,7 @@ func (s *Spool) retry() {
 func (s *Spool) tellPending() {
 	s.mu.Lock()
 	lost := s.pending.losses
-	s.pending.losses = losses{}
+	s.pending.losses = losses{most: s.limits.gaps}
 	s.pending.toldAt = s.now()
 	s.mu.Unlock()
 	if !lost.empty() {

@@ -123,6 +123,7 @@ func open(config Config, limits limits, deps Deps) (*Spool, error) {
 	}
 	s := &Spool{config: config, limits: limits, deps: deps, log: deps.Log.With(logkey.Component, "spool"), now: deps.Now}
 	s.cursor = newCursorFile(deps.FS, deps.Dir)
+	s.pending.losses.most = limits.gaps
 	s.defs.contents = map[[16]byte]*content{}
 	s.cur = newBoot(0, start{id: deps.Boot, worker: deps.Worker, fleet: deps.Fleet, started: s.now()})
 	s.boots = []*boot{s.cur}
