@@ -6,6 +6,7 @@ BINARIES  := collectord workerd coordinatord cloudlessctl
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS   := -s -w -X $(shell sed -n 's/^module //p' go.mod)/pkg/daemon.version=$(VERSION)
 FUZZTIME  ?= 20s
+SEEDS     ?= 1000
 BENCHTIME ?= 1s
 
 FLAGS     := -trimpath
@@ -67,6 +68,10 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package || exit 1; \
 		done; \
 	done
+
+## soak: lead SEEDS random lives of workers and a collector that are killed, cut off and starved
+soak:
+	$(GO) test -race -run '^TestLives$$' -timeout 6h ./pkg/fleettest/crash -args -seeds $(SEEDS)
 
 ## bench: measure on one core; docs/performance.md explains the figures
 bench:
