@@ -1,34 +1,58 @@
-// Package spool keeps a worker's records until the collector has them: a log
-// of bounded size and age with an acknowledged cursor. It promises that what it
-// still holds can be decoded, and that what it had to drop is counted.
+// Package spool keeps a worker's records on its disk until the collector has them. It
+// promises:
 //
-// The log lives in memory; the sequence numbers therefore begin again with every
-// start of the worker, under a new boot id.
+//   - A frame that Append has taken outlives the end of the process, however it comes.
+//     A power cut takes at most what came within Config.SyncInterval.
+//   - What the spool gives can be decoded: definitions and key frames come before what
+//     needs them.
+//   - What it had to drop, or cannot read back, is told to the sample by gap events
+//     (package event), each loss once. What it has, it gives.
+//   - A disk that is full or broken stops nothing: the spool goes on in memory, within
+//     bounds, and goes back by itself.
 //
-// # Groups
+// # On disk
 //
-// A delta frame is worth nothing without its key frame, so the unit that is kept
-// or dropped is the group: a key frame of a stream and the delta frames up to the
-// stream's next key frame. The newest group of a stream is open. Groups of several
-// streams interleave in the log:
+//	spool/records/      log (package durable) of frames and events, as they go over the wire
+//	spool/definitions/  log of parts and schemas, and where each was given a number
+//	spool/cursor        what was acknowledged, written now and then
 //
-//	seq     1   2   3    4    5    6    7    8    9    10
-//	record  P   S1  K1   S2   K2   d1   d2   K1   d2   d1
-//	group           a         b    a    b    c    b    c      a closed; b, c open
+// docs/formats/spool.md draws the bytes.
 //
-// so dropping one leaves holes in the sequence. Parts (P) and schemas (S) are
-// definitions: they stay as long as a group that is still there, or the next
-// frame of a stream, needs them.
+// # Boots, numbers, stretches
 //
-// # What leaves, and when
+// Each process of the worker is a boot, which numbers its records 1, 2, 3, ... Records
+// of former boots stay until they are delivered. What the collector does not have of
+// one boot falls into stretches; the stream (package stream) delivers the live one, to
+// which records still come, and besides it the others, one at a time:
 //
-//   - Acknowledged closed groups and events leave at once. Acknowledged open groups
-//     stay: a collector that forgot its decoder's state is told by Context what
-//     comes before the next record.
-//   - When the log is larger than MaxBytes: first parts that nothing refers to, then
-//     closed groups, oldest first, then open groups, oldest first. Delta frames
-//     that follow a dropped open group are dropped with it (ErrKeyNeeded).
-//   - When definitions fill half of MaxBytes: parts that nothing refers to, then
-//     groups whose schema their stream has left.
-//   - Closed groups whose newest record is older than MaxAge, at each Append.
+//	boot 7   1 ######------#### 900                   # acknowledged
+//	boot 8   1 ----- 120                              - a stretch of the backlog
+//	boot 9   1 #####-----####====== 4711              = the live stretch
+//
+// Acknowledgements are kept as intervals of numbers for each boot, and not as indexes of
+// the log, which come again after a power cut.
+//
+// Parts and schemas have numbers of their boot like all records, and are delivered in
+// their place. They are in memory, each once, and their log is compacted, so dropping
+// old records takes nothing that newer ones need.
+//
+// # Losses
+//
+// Old records go with a segment of the log, or by their age. What of them was not
+// acknowledged is counted; frames behind whose key frame goes are lost with it. The gap
+// events that tell so are on disk before anything is removed, and name every record that
+// they count, so a process that is killed in between neither forgets nor counts twice. A
+// gap event that has to be dropped itself is told again.
+//
+// Each entry of the log says how many frames and values its boot had made up to it. So
+// the number of samples is known also of what cannot be read.
+//
+// A frame that was acknowledged, the acknowledgement being lost on the way, may be
+// counted as lost later: the event names the numbers, and who has stored them can tell.
+//
+// # Goroutines and locks
+//
+// Spool.writer is held by whoever appends or maintains, also while the disk is at work;
+// Spool.mu for moments only, and after writer. Readers hold neither while they read. Run
+// is the only loop; it is the caller's goroutine.
 package spool
