@@ -48,6 +48,7 @@ func (f fleet) generate(d *driver, c chooser) {
 		}
 		s.host(f, h, d.worker(name))
 	}
+	s.rules(f)
 	s.run(f.passes)
 }
 

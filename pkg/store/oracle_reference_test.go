@@ -15,6 +15,7 @@ import (
 type reference struct {
 	sources map[sourceKey]*refSource
 	lanes   map[laneKey]*refLane
+	fed     []fed
 }
 
 type sourceKey struct {
@@ -61,7 +62,7 @@ type trueSeries struct {
 }
 
 func newReference() *reference {
-	return &reference{map[sourceKey]*refSource{}, map[laneKey]*refLane{}}
+	return &reference{sources: map[sourceKey]*refSource{}, lanes: map[laneKey]*refLane{}}
 }
 
 // open notes a session: what the worker has under other labels ends.
@@ -149,7 +150,7 @@ func (r *reference) truth() []trueSeries {
 	for i, l := range lanes {
 		t.add(i, l)
 	}
-	var all []trueSeries
+	all := r.fedSeries()
 	for i, own := range t.events {
 		if samples := merged(own, len(lanes)); len(samples) > 0 {
 			all = append(all, trueSeries{t.labels[i], samples})
