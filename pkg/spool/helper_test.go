@@ -9,7 +9,6 @@ import (
 
 	"github.com/cloudless-fleet/cloudless/pkg/durable/durabletest"
 	"github.com/cloudless-fleet/cloudless/pkg/event"
-	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 

@@ -1,10 +1,12 @@
 package spool
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cloudless-fleet/cloudless/pkg/durable/durabletest"
+	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
 
@@ -15,7 +17,7 @@ func (l *life) end() {
 	if l.spool.unsure {
 		l.doubt()
 	}
-	boot, before := l.spool.Boot(), l.spool
+	boot, former := l.spool.Boot(), l.spool
 	l.vague[boot] = l.faulty || l.spool.told != "" || l.spool.records == nil || len(l.spool.pending.items) > 0 || !l.spool.pending.losses.empty()
 	l.spool.writer.Lock()
 	noted := l.calm && l.spool.records != nil && l.spool.saveCursor(true) == nil
@@ -45,8 +47,16 @@ func (l *life) end() {
 			l.doubt()
 		}
 	}
+	before := l.reports
 	l.begin()
-	l.excuse(boot, before, power, ended)
+	l.findReports()
+	for _, r := range before { // what a gap event says is not told a second time
+		same := func(now stretchOf) bool { return now.index == r.index }
+		if l.spool.records != nil && r.index >= l.spool.records.Oldest() && !slices.ContainsFunc(l.reports, same) {
+			l.vague[r.boot] = true
+		}
+	}
+	l.excuse(boot, former, power, ended)
 }
 
 // doubt notes that what was told of losses so far may have been told, and be forgotten.
@@ -147,18 +157,20 @@ func (l *life) flip(last int) (tail bool) {
 	return name == names[len(names)-1]
 }
 
-// stretchOf is where an entry is in a file.
+// stretchOf is where the event about a loss is in a file.
 type stretchOf struct {
 	file     string
 	from, to int
+	index    uint64
+	boot     model.BootID // of the loss
 }
 
 // findReports notes where the events about losses are.
 func (l *life) findReports() {
-	l.reports = nil
 	if l.spool.records == nil {
 		return
 	}
+	l.reports = nil
 	r := l.spool.records.Read(0)
 	defer r.Close()
 	for {
@@ -166,7 +178,9 @@ func (l *life) findReports() {
 			found := r.Record()
 			if e, err := parseEntry(found.Data); err == nil && e.kind == kindLoss {
 				file, _, _ := strings.Cut(found.At.String(), ":")
-				l.reports = append(l.reports, stretchOf{lifeDir + "/" + recordsFolder + "/" + file, int(found.At.Offset), int(found.At.Offset) + 12 + len(found.Data)})
+				record, _, _ := frame.ParseRecord(e.raw)
+				gap, _ := gapIn(record.Payload)
+				l.reports = append(l.reports, stretchOf{lifeDir + "/" + recordsFolder + "/" + file, int(found.At.Offset), int(found.At.Offset) + 12 + len(found.Data), found.Index, gap.Boot})
 			}
 		}
 		if r.Err() == nil {
