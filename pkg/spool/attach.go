@@ -47,6 +47,7 @@ func (s *Spool) attach() error {
 		lost.add(f)
 	}
 	s.mu.Unlock()
+	s.fragile = s.fragile || len(w.losses) > 0
 	s.tellLater(s.reports(&lost, event.SpoolDamaged, "", true))
 	s.tellFormer(w)
 	return nil

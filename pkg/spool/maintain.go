@@ -263,5 +263,5 @@ func (s *Spool) noteCursor() error {
 	if !due {
 		return nil
 	}
-	return s.saveCursor(false)
+	return s.saveCursor(s.fragile)
 }

@@ -78,6 +78,7 @@ func (s *Spool) breakItemsLocked(broken map[model.StreamID]bool) {
 func (s *Spool) loseItemLocked(it *item) {
 	l, b := &s.pending.losses, s.cur
 	if b.done.has(it.seq) || b.lost.has(it.seq) {
+		s.fragile = true
 		for _, i := range it.lost { // the collector has heard of them: that is all that can be done
 			i.boot.done.add(i.from, i.to)
 		}

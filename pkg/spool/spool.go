@@ -73,15 +73,18 @@ type Spool struct {
 	mark   syncMark
 	// sinceBoot is how many bytes were written since it was written whose they are.
 	sinceBoot int
-	untold    []report  // of damage, that could not be told yet
-	unsure    bool      // an event that tells of losses may not be on disk
-	retryAt   time.Time // when the folder is to be opened again
-	told      string    // the error of the disk that the log was told of
-	begun     bool      // the first frame has come
-	first     model.Millis
-	watch     func(*boot)  // nil but in tests: is told of the boots that are found
-	former    *former      // what is to be told with the first frame; nil: nothing
-	sure      model.Millis // time of the newest frame when last there was none that a power cut could take
+	untold    []report // of damage, that could not be told yet
+	// fragile: something that was acknowledged is not in the log. Without the cursor it would
+	// be taken for lost.
+	fragile bool
+	unsure  bool      // an event that tells of losses may not be on disk
+	retryAt time.Time // when the folder is to be opened again
+	told    string    // the error of the disk that the log was told of
+	begun   bool      // the first frame has come
+	first   model.Millis
+	watch   func(*boot)  // nil but in tests: is told of the boots that are found
+	former  *former      // what is to be told with the first frame; nil: nothing
+	sure    model.Millis // time of the newest frame when last there was none that a power cut could take
 
 	mu      sync.Mutex
 	records *durable.Log // nil: the folder is not open
