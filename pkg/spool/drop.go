@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cloudless-fleet/cloudless/pkg/daemon/logkey"
 	"github.com/cloudless-fleet/cloudless/pkg/durable"
@@ -36,6 +37,9 @@ func (s *Spool) tell(all []report, through uint64) (left []report, err error) {
 
 // reports makes gap events of losses.
 func (s *Spool) reports(l *losses, cause event.Cause, text string, onDisk bool) []report {
+	if cause == event.IdentityChanged { // when nothing was measured is the other one's affair
+		l.told = slices.DeleteFunc(l.told, func(t toldGap) bool { return !t.gap.Cause.Sampled() })
+	}
 	all := l.reports(cause, text, s.limits.told)
 	for i := range all {
 		all[i].onDisk = onDisk
