@@ -1,6 +1,8 @@
 package spool
 
 import (
+	"math"
+
 	"github.com/cloudless-fleet/cloudless/pkg/event"
 	"github.com/cloudless-fleet/cloudless/pkg/model"
 )
@@ -49,7 +51,8 @@ func (l *losses) add(f found) {
 	all := b.recordsIn(f.from, f.to)
 	for _, i := range left {
 		n := b.recordsIn(i.from, i.to)
-		l.put(b, i.from, i.to, share(f.frames, n, all), share(f.samples, n, all), f.at, f.until)
+		frames := share(f.frames, n, all)
+		l.put(b, i.from, i.to, frames, share(f.samples, frames, f.frames), f.at, f.until)
 		if n > 0 && f.frames > 0 && (n < all || f.guess) {
 			l.lastOf(b).guessed = true
 		}
@@ -61,15 +64,15 @@ func (b *boot) recordsIn(from, to uint64) uint64 {
 	return to - from + 1 - uint64(b.mentionAfter(to)-b.mentionAfter(from-1))
 }
 
-// share is n of all parts of sum.
+// share is n of all parts of sum, and rather too much than nothing.
 func share(sum, n, all uint64) uint64 {
-	if n == all {
+	switch {
+	case n == all:
 		return sum
-	}
-	if n == 0 {
+	case n == 0:
 		return 0
 	}
-	return uint64(float64(sum)*float64(n)/float64(all) + 0.5)
+	return uint64(math.Ceil(float64(sum) * float64(n) / float64(all)))
 }
 
 func (l *losses) put(b *boot, from, to, frames, samples uint64, at, until model.Millis) {
