@@ -130,6 +130,7 @@ func (d *downlink) give(b *batch, r frame.Record, raw []byte) error {
 		b.counts.rejected++
 		d.server.totals.rejected[refusal.Cause.known()].Add(1)
 		b.rejects = addReject(b.rejects, r.Seq, refusal)
+		b.accepted = max(b.accepted, r.Seq) // that it was given up must be durable, too, before it is acknowledged
 	default:
 		return sinkError(fmt.Errorf("store record %d: %w", r.Seq, err))
 	}

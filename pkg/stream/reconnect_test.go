@@ -155,6 +155,31 @@ func TestSinkFaultIsTemporaryAndKeptInside(t *testing.T) {
 	})
 }
 
+// TestRefusedRecordIsNotAcknowledgedBeforeThatIsDurable: a collector that ended in between
+// would have neither the record nor a note of it.
+func TestRefusedRecordIsNotAcknowledgedBeforeThatIsDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newField()
+		f.source.sample(20)
+		f.sink.commitEvery = 0
+		f.sink.refuse = func(uint64) error {
+			return &Refusal{Cause: CauseFuture, Text: "frame of next week", Permanent: true}
+		}
+		stop := f.start(t)
+		f.client.SetEndpoint("c:1")
+		synctest.Wait()
+		if got := f.client.Stats(); got.Rejected[CauseFuture] != 22 || f.source.ackedSeq() != 0 {
+			t.Errorf("%d are rejected, %d acknowledged; want 22 and 0", got.Rejected[CauseFuture], f.source.ackedSeq())
+		}
+		f.sink.commit()
+		synctest.Wait()
+		if got := f.source.ackedSeq(); got != 22 {
+			t.Errorf("%d are acknowledged, want 22", got)
+		}
+		stop()
+	})
+}
+
 func TestRefusedRecordIsGivenUpAndTheStreamGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newField()

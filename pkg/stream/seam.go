@@ -109,8 +109,9 @@ type Session interface {
 	// the stream goes on behind it. Any other error ends the connection, and
 	// the worker sends the record again later.
 	Append(record frame.Record, raw []byte) error
-	// Durable returns the number up to which everything accepted from Peer.First on
-	// is stored durably, whoever stored it, and a channel that is closed when it has risen.
+	// Durable returns the number up to which everything from Peer.First on that was accepted is
+	// stored durably, whoever stored it, and everything that was given up is so durably; and
+	// a channel that is closed when it has risen.
 	Durable() (seq uint64, changed <-chan struct{})
 	// Close ends the session. Records that are not durable may be lost.
 	Close() error

@@ -96,6 +96,7 @@ type testSession struct {
 	resume   uint64
 	last     uint64
 	pending  []uint64
+	passed   uint64 // given up last
 	durable  uint64
 	changed  chan struct{}
 	schema   bool
@@ -127,6 +128,12 @@ func (t *testSession) Append(r frame.Record, raw []byte) error {
 	}
 	if s.refuse != nil {
 		if err := s.refuse(r.Seq); err != nil {
+			if refusal := refusalIn(err); refusal != nil && refusal.Permanent && r.Seq > t.resume {
+				t.passed = r.Seq
+				if s.commitEvery > 0 && len(t.pending)+1 >= s.commitEvery {
+					t.commitLocked()
+				}
+			}
 			return err
 		}
 	}
@@ -166,11 +173,15 @@ func (t *testSession) followLocked(r frame.Record) {
 }
 
 func (t *testSession) commitLocked() {
-	if len(t.pending) == 0 {
+	through := t.passed
+	if n := len(t.pending); n > 0 {
+		through = max(through, t.pending[n-1])
+	}
+	if through <= t.durable {
 		return
 	}
 	t.sink.stored = append(t.sink.stored, t.pending...)
-	t.durable = t.pending[len(t.pending)-1]
+	t.durable = through
 	t.pending = nil
 	close(t.changed)
 	t.changed = make(chan struct{})
