@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloudless-fleet/cloudless/pkg/frame"
 	"github.com/cloudless-fleet/cloudless/pkg/store"
+	"github.com/cloudless-fleet/cloudless/pkg/store/ledger"
 	"github.com/cloudless-fleet/cloudless/pkg/stream"
 	"github.com/cloudless-fleet/cloudless/pkg/trust"
 )
@@ -77,6 +78,14 @@ func (c *collector) start() error {
 	}
 	c.set(p)
 	c.life.tell("collector: process %d", c.starts)
+	if c.life.loud {
+		for _, w := range c.life.workers {
+			found, _ := p.store.Ledger().Find(ledger.Query{Worker: w.id, Limit: 1000})
+			for _, e := range found {
+				c.life.whisper("    %s: gap %+v, noted %d", w.name, e.Gap, e.Noted)
+			}
+		}
+	}
 	return nil
 }
 

@@ -168,7 +168,7 @@ func (l *life) readJournal(disk *process, volumes map[uint64]bool, journaled boo
 	owners := map[lane]model.WorkerID{}
 	strays := map[model.StreamID][]uint64{}
 	err = j.Replay(func(index uint64, e journal.Entry) error {
-		l.whisper("journal %d: %v session %d stream %d volume %d, %d to %d, boot %v", index, e.Kind, e.Session, e.Stream, e.Volume, e.From, e.To, e.Boot)
+		l.whisper("journal %d: %v session %d stream %d volume %d, %d to %d, boot %v", index, e.Kind, e.Session, e.Stream, e.Volume, e.From, e.To+e.Seq, e.Boot)
 		switch e.Kind {
 		case journal.KindSession:
 			sessions[e.Session] = journal.Session{Worker: e.Worker, Boot: e.Boot, Source: e.Source}

@@ -145,9 +145,10 @@ func (j *judgement) balanceBoot(boot model.BootID, frames []*sampled) {
 		}
 		switch {
 		case j.books.stored[f]:
+		case f.old(j.life):
+			most = false // it may be in the ledger
 		case inLost, inRefused:
 			missing.frames, missing.samples = missing.frames+1, missing.samples+f.samples
-		case f.old(j.life):
 		case f.told:
 			j.fail("%v was acknowledged, and is neither stored nor in the ledger", f)
 		default:
@@ -158,7 +159,7 @@ func (j *judgement) balanceBoot(boot model.BootID, frames []*sampled) {
 		j.fail("boot %v: the ledger has %+v, missing are %+v: %v %v", boot, told, missing, lost, refused)
 	}
 	if j.plan.calm && !j.plan.crowded && !j.plan.aged { // nothing goes that is under way
-		doubtful, most = sums{}, true
+		doubtful = sums{}
 	}
 	if most && (told.frames > missing.frames+doubtful.frames || told.samples > missing.samples+doubtful.samples) {
 		j.fail("boot %v: the ledger has %+v, missing are %+v, and %+v of which the worker may not have known that they arrived: %v %v",
@@ -171,9 +172,14 @@ func (f *sampled) in(gaps []event.Gap) bool {
 	return slices.ContainsFunc(gaps, func(g event.Gap) bool { return g.FirstSeq <= f.seq && f.seq <= g.LastSeq })
 }
 
-// old says that the retention may have taken the frame.
+// old says that the retention may have taken the frame, or what the ledger had of it.
 func (f *sampled) old(l *life) bool {
-	return l.plan.forgets && time.Since(time.UnixMilli(int64(f.at))) > l.collector.config.Retention
+	return l.plan.forgets && (f.at < l.oldest() || time.Since(f.taken) > l.collector.config.Retention-time.Minute)
+}
+
+// oldest is the time from which on everything is kept.
+func (l *life) oldest() model.Millis {
+	return model.Millis(time.Now().Add(-l.collector.config.Retention).UnixMilli())
 }
 
 // hurry is by how much the times of one stream may be ahead of another's, in milliseconds: many

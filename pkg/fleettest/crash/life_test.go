@@ -95,7 +95,7 @@ func newLife(t *testing.T, seed uint64, loud bool) *life {
 	}
 	r := l.random
 	one := func(in int) bool { return r.IntN(in) == 0 }
-	l.plan = plan{steps: 80 + r.IntN(120), keyEvery: 2 + r.IntN(20), streams: 1 + r.IntN(4), calm: one(6), crowded: one(3), aged: one(4),
+	l.plan = plan{steps: 60 + r.IntN(100), keyEvery: 2 + r.IntN(20), streams: 1 + r.IntN(4), calm: one(6), crowded: one(4), aged: one(4),
 		limited: one(5), clocks: one(4), forgets: one(8), broken: one(2)}
 	if l.plan.calm {
 		l.plan.broken = false
