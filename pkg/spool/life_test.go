@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 200, "random lives that TestLives leads")
+	seeds = flag.Int("seeds", 100, "random lives that TestLives leads; more in a soak")
 	seed1 = flag.Int("seed", -1, "the one to lead, and to tell about")
 )
 
