@@ -42,6 +42,10 @@ func (s *Store) Pass() error {
 	defer s.passing.Unlock()
 	s.lastPass = s.now() // also of one that fails: a full disk is not to be tried every second
 	started := time.Now()
+	// Rotating syncs the journal, and what it speaks of has to last before it does.
+	if err := s.schemaLog.sync(); err != nil {
+		return fmt.Errorf("names of series: %w", err)
+	}
 	// What is sealed must not share a segment with what is not.
 	if err := s.journal.Rotate(); err != nil {
 		return err
