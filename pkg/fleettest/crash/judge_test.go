@@ -193,8 +193,8 @@ func (j *judgement) excuse(f *sampled) {
 		j.fail("%v is neither stored nor in the ledger; its process ended: %+v", f, e)
 		return
 	}
-	if j.plan.clocks {
-		return // by whose clock?
+	if j.plan.clocks || !j.worker.troubled.IsZero() {
+		return // by whose clock? And the event that tells of it may have gone with what was in memory
 	}
 	covered := slices.ContainsFunc(j.gaps, func(e ledger.Entry) bool {
 		c := e.Gap.Cause
