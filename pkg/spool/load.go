@@ -316,6 +316,9 @@ func (w *world) settle() {
 func (w *world) startOf(s start) start {
 	if b := w.last; b != nil {
 		s.before, s.formerSeq, s.formerFrames, s.formerTotals = b.number, b.next-1, b.frames, b.total
+		if n := len(b.runs); n > 0 { // what may have come behind it was never on disk
+			s.formerSeq = b.runs[n-1].seq + b.runs[n-1].n - 1
+		}
 	}
 	return s
 }
