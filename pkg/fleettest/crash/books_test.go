@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -78,32 +77,24 @@ type books struct {
 	bySeq  map[seqKey]*sampled
 	told   map[model.BootID][][2]uint64 // what may be forgotten
 	ends   map[model.BootID]ending
-	stored map[*sampled]bool     // in the store's files
-	ended  map[model.Millis]bool // times at which the collector was told that the worker is gone
+	stored map[*sampled]bool // in the store's files
 }
 
 func newBooks() *books {
-	return &books{byRow: map[rowKey]*sampled{}, bySeq: map[seqKey]*sampled{}, told: map[model.BootID][][2]uint64{}, ends: map[model.BootID]ending{}, ended: map[model.Millis]bool{}}
+	return &books{byRow: map[rowKey]*sampled{}, bySeq: map[seqKey]*sampled{}, told: map[model.BootID][][2]uint64{}, ends: map[model.BootID]ending{}}
 }
+
+// Frames have even times and ends of series odd ones: of rows with one time the first one
+// that is stored counts, and the store ends series of a clock that is ahead a millisecond
+// after their newest row.
 
 // free returns a time from at on that no frame of the stream has.
 func (b *books) free(stream model.StreamID, at model.Millis) model.Millis {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.byRow[rowKey{stream, at}] != nil || b.ended[at] {
-		at++
+	for at += at & 1; b.byRow[rowKey{stream, at}] != nil; {
+		at += 2
 	}
-	return at
-}
-
-// end returns a time from at on that no frame has, and none will have.
-func (b *books) end(at model.Millis) model.Millis {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for slices.ContainsFunc(b.frames, func(f *sampled) bool { return f.at == at }) {
-		at++
-	}
-	b.ended[at] = true
 	return at
 }
 

@@ -133,16 +133,24 @@ func (s sink) Open(_ context.Context, p stream.Peer) (stream.Session, error) {
 			if err != nil {
 				return nil, told(err)
 			}
-			return session{opened}, nil
+			return session{opened, s.collector.life, p}, nil
 		}
 	}
 	return nil, errors.New("a worker that does not exist")
 }
 
-type session struct{ *store.Session }
+type session struct {
+	*store.Session
+	life *life
+	peer stream.Peer
+}
 
 func (s session) Append(record frame.Record, raw []byte) error {
-	if err := s.Session.Append(record, raw); err != nil {
+	err := s.Session.Append(record, raw)
+	if record.Kind == frame.KindFrame {
+		s.life.whisper("    got %v %d, stream %d, backfill %v, context %v: %v", s.peer.Boot, record.Seq, record.Stream, s.peer.Backfill, record.Seq <= s.Resume(), err)
+	}
+	if err != nil {
 		return told(err)
 	}
 	return nil

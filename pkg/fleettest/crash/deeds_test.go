@@ -218,8 +218,8 @@ func (l *life) slow(w *worker) {
 
 func (l *life) markStale(w *worker) {
 	l.withCollector(func(c *collectorProcess) {
-		at := w.books.end(model.Millis(time.Now().UnixMilli()))
-		l.tell("%s: marked stale at %d: %v", w.name, at, c.store.MarkStale(w.id, time.UnixMilli(int64(at))))
+		at := time.Now().UnixMilli() | 1
+		l.tell("%s: marked stale at %d: %v", w.name, at, c.store.MarkStale(w.id, time.UnixMilli(at)))
 	})
 }
 

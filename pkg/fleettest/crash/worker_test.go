@@ -140,7 +140,7 @@ func (p *workerProcess) note(how string) {
 	troubled := w.trouble || now.Sub(w.troubled) < 10*time.Second
 	switch {
 	case p.fs.dead.Load():
-		e.since = p.fs.diedAt // it had taken some more before this was noticed
+		e.at, e.since = p.fs.diedAt, p.fs.diedAt // it had taken some more before this was noticed
 	default:
 		stats := p.spool.Stats()
 		troubled = troubled || stats.MemoryRecords > 0 || stats.DiskError != ""
