@@ -175,7 +175,7 @@ func TestOracleOfAnything(t *testing.T) {
 }
 
 func FuzzOracle(f *testing.F) {
-	for seed := range byte(8) {
+	for seed := range byte(3) { // they are run as tests, too
 		b := make([]byte, 40)
 		for i := range b {
 			b[i] = byte(i*7) * seed
