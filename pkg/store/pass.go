@@ -21,7 +21,7 @@ func (s *Store) passIfDue() {
 	age := now.Sub(s.lastPass)
 	s.passing.Unlock()
 	full := s.journal.Stats().Bytes >= int64(s.config.JournalBytes)
-	if age < s.config.SealAfter && !(full && age >= passRetry) {
+	if age < s.config.SealAfter && !(full && age >= passRetry) && !s.unplaced.Load() {
 		return
 	}
 	if err := s.Pass(); err != nil {
@@ -79,7 +79,11 @@ func (s *Store) Pass() error {
 	s.figures.sealedRows.Add(uint64(rows))
 	s.figures.passTime.Add(int64(time.Since(started)))
 	s.sealedThrough = p.From() - 1
-	return s.dropSealed()
+	if err := s.dropSealed(); err != nil {
+		return err
+	}
+	s.unplaced.Store(false)
+	return nil
 }
 
 // seal writes what the pass has detached.

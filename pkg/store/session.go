@@ -63,6 +63,8 @@ func (s *Store) accepts() *Refusal {
 	switch {
 	case s.closing.Load():
 		return later(CauseClosed, "the store is closed")
+	case s.unplaced.Load():
+		return later(CauseFailed, "the journal has what could not be read at the start, and is not sealed yet")
 	case !s.free.Load():
 		return later(CauseDiskFull, "less than %s of disk space are free (min_free)", s.config.MinFree)
 	}

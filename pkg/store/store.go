@@ -52,6 +52,10 @@ type Store struct {
 	elsewhere  func(number uint64) bool // volumes that are not in the set; nil: none
 
 	closing atomic.Bool
+	// unplaced: the journal has frames that the start could not place. They do not count as
+	// received and come again, and a later start might place both. So nothing is taken
+	// until a pass has dropped them.
+	unplaced atomic.Bool
 	stop    chan struct{}
 	done    sync.WaitGroup
 
@@ -194,6 +198,7 @@ func (s *Store) openHead() error {
 		return fmt.Errorf("store: replay of the journal: %w", err)
 	}
 	found := s.head.FinishReplay()
+	s.unplaced.Store(found.Lost > 0)
 	s.log.Info("journal replayed", "records", found.Records, "frames", found.Frames, "lost", found.Lost,
 		"duration", time.Since(started).Round(time.Millisecond))
 	s.queryable = query.New(s.dictionary, data{s}, s.config.query())
