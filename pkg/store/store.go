@@ -56,8 +56,8 @@ type Store struct {
 	// received and come again, and a later start might place both. So nothing is taken
 	// until a pass has dropped them.
 	unplaced atomic.Bool
-	stop    chan struct{}
-	done    sync.WaitGroup
+	stop     chan struct{}
+	done     sync.WaitGroup
 
 	committing   sync.Mutex // held by a group commit
 	dirtyMu      sync.Mutex // guards dirty
