@@ -15,9 +15,12 @@
 //   - What a worker was told that it may forget is stored, or in the ledger of gaps.
 //   - What is stored is stored once, and is what was measured, to the bit. Queries
 //     show exactly that, with the staleness markers that belong there.
-//   - What is stored and what the ledger counts is what the spools took, to the sample. What a
-//     power cut took is younger than the spool's sync interval, and a gap covers
-//     the time.
+//   - What the spools took is stored or counted by the ledger: never less is counted, frame
+//     by frame, and sample by sample where the collector knows how many a frame had that it
+//     refused. More is counted at most by what the spool dropped before it was told that it
+//     had arrived: see TestNothingIsStoredAndCountedAsLost. Without such drops it is the
+//     same. What a power cut took is younger than the spool's sync interval, and if the disk
+//     was well and the clock was left alone, a gap covers the time.
 //   - Nothing is left over: goroutines, open files, mapped files, locks. What is
 //     kept in memory stays within its bounds.
 //

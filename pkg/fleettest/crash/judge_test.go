@@ -141,7 +141,7 @@ func (j *judgement) balanceBoot(boot model.BootID, frames []*sampled) {
 	doubtful := sums{} // in the ledger twice, or stored as well: the worker was not told in time that it had arrived
 	for _, f := range frames {
 		inLost, inRefused := f.in(lost), f.in(refused)
-		if inLost && (inRefused || j.books.stored[f]) {
+		if inLost && (inRefused || j.books.stored[f]) && j.strict != nothingTwice {
 			doubtful.frames, doubtful.samples = doubtful.frames+1, doubtful.samples+f.samples
 		}
 		switch {
@@ -203,8 +203,8 @@ func (j *judgement) excuse(f *sampled) {
 		j.fail("%v is neither stored nor in the ledger; its process ended: %+v", f, e)
 		return
 	}
-	if j.plan.clocks || !j.worker.troubled.IsZero() {
-		return // by whose clock? And the event that tells of it may have gone with what was in memory
+	if j.plan.clocks || !j.worker.troubled.IsZero() && j.strict != everyTimeCovered {
+		return // by whose clock? And see TestEveryTimeWithoutFramesIsCoveredHoweverTheDiskWas
 	}
 	covered := slices.ContainsFunc(j.gaps, func(e ledger.Entry) bool {
 		c := e.Gap.Cause

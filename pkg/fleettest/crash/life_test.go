@@ -41,6 +41,7 @@ type life struct {
 	plan      plan
 	log       *slog.Logger
 	loud      bool
+	strict    strict
 	begun     time.Time
 	net       *network
 	workers   []*worker

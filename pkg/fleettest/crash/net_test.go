@@ -115,24 +115,63 @@ func (n *network) set(down bool, rough float64) {
 	n.down, n.rough = down, rough
 }
 
+// queue holds messages under way. It has no bound: whoever sends must not wait here with a
+// lock held, or the clock of the test stands still. Windows bound what is in it.
+type queue struct {
+	mu       sync.Mutex
+	messages [][]byte
+	ended    bool
+	more     chan struct{} // capacity 1
+}
+
+func (q *queue) put(message []byte, ended bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ended = ended; !ended {
+		q.messages = append(q.messages, message)
+	}
+	select {
+	case q.more <- struct{}{}:
+	default:
+	}
+}
+
+// take waits for the next message; false at the end.
+func (q *queue) take() ([]byte, bool) {
+	for {
+		q.mu.Lock()
+		if len(q.messages) > 0 {
+			message := q.messages[0]
+			q.messages = q.messages[1:]
+			q.mu.Unlock()
+			return message, true
+		}
+		ended := q.ended
+		q.mu.Unlock()
+		if ended {
+			return nil, false
+		}
+		<-q.more
+	}
+}
+
 // carry carries messages. What was sent is read at once, however slowly it gets there.
 func (c *cable) carry(from, to net.Conn, f fate) {
-	queue := make(chan []byte, 1<<14)
+	q := &queue{more: make(chan struct{}, 1)}
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	defer c.cut()
 	reading.Go(func() {
-		defer close(queue)
 		for {
 			message, err := readMessage(from)
+			q.put(message, err != nil)
 			if err != nil {
 				return
 			}
-			queue <- message
 		}
 	})
 	for i := 0; ; i++ {
-		message, ok := <-queue
+		message, ok := q.take()
 		if !ok {
 			return
 		}
