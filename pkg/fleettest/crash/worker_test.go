@@ -137,7 +137,11 @@ const slack = 3 * time.Second
 func (p *workerProcess) note(how string) {
 	w, now := p.worker, time.Now()
 	e := ending{how: how, at: now, since: now.Add(time.Hour)}
-	troubled := w.trouble || now.Sub(w.troubled) < 10*time.Second
+	at := now
+	if p.fs.dead.Load() {
+		at = p.fs.diedAt // the disk may have become well since
+	}
+	troubled := w.trouble || at.Sub(w.troubled) < 10*time.Second
 	switch {
 	case p.fs.dead.Load():
 		e.at, e.since = p.fs.diedAt, p.fs.diedAt // it had taken some more before this was noticed
