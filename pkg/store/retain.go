@@ -24,9 +24,17 @@ func (s *Store) retain(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	s.dictionary.Forget(s.oldest(now))
+	if len(removed) > 0 || now.Sub(s.forgotten) >= forgetEvery {
+		s.forgotten = now
+		s.dictionary.Forget(s.oldest(now))
+	}
 	return nil
 }
+
+// forgetEvery is how often names that nothing has are forgotten. What is used for the first
+// time only after twice as long has been forgotten by then, and its worker is asked to
+// declare it again: so not too often.
+const forgetEvery = 10 * time.Minute
 
 // retention is for how long volumes are kept.
 func (s *Store) retention() volume.Retention {

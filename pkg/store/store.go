@@ -75,6 +75,7 @@ type Store struct {
 	// sealedThrough is up to which index the journal is sealed and not dropped yet; 0: all
 	// that is sealed is dropped. Guarded by passing.
 	sealedThrough uint64
+	forgotten     time.Time   // when names were forgotten last; guarded by passing
 	free          atomic.Bool // false: too little disk space for new data
 	swept         time.Time   // of the tending goroutine
 }
