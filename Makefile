@@ -79,9 +79,11 @@ bench:
 
 ## bench-store: the table of the store in docs/performance.md, beside prometheus/tsdb
 bench-store:
-	$(GO) test -run '^$$' -bench '^BenchmarkIngest$$' -benchtime 100x -cpu 1 -timeout 1h ./pkg/store
+	$(GO) test -run '^$$' -bench '^BenchmarkIngest$$' -benchtime 600x -cpu 1 -timeout 1h ./pkg/store
 	$(GO) test -run '^$$' -bench '^(BenchmarkSeal|BenchmarkMemory)$$' -benchtime 1x -cpu 1 -timeout 1h ./pkg/store
-	$(GO) test -run '^$$' -bench '^(BenchmarkRestart|BenchmarkQuery)$$' -benchtime 5x -cpu 1 -timeout 1h ./pkg/store
+	$(GO) test -run '^$$' -bench '^BenchmarkRestart$$' -benchtime 5x -cpu 1 -timeout 1h ./pkg/store
+	$(GO) test -run '^$$' -bench '^BenchmarkQuery$$' -benchtime 20x -cpu 1 -timeout 1h ./pkg/store
+	$(GO) test -run '^$$' -bench '^BenchmarkRollups$$' -benchtime 3x -cpu 1 -timeout 1h ./pkg/store
 
 clean:
 	rm -rf bin
